@@ -1,0 +1,14 @@
+"""Kernels for the CPU, compiled by Numba. Importing this package imports Numba."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .adam import adam_update
+from .cross_entropy import softmax_cross_entropy
+from .philox import random_bits
+
+TABLE: Mapping[str, Callable[..., Any]] = {
+    "adam_update": adam_update,
+    "random_bits": random_bits,
+    "softmax_cross_entropy": softmax_cross_entropy,
+}

@@ -1,0 +1,94 @@
+"""Adam and AdamW in one pass over the parameter."""
+
+from types import NotImplementedType
+
+import numpy as np
+
+from .compiler import Array, loop, prange, plain
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def adam_update(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    step: Array,
+    lr: Array,
+    beta1: Array,
+    beta2: Array,
+    eps: Array,
+    weight_decay: Array,
+    *,
+    decoupled: bool,
+) -> NotImplementedType | None:
+    """Update parameter ``p`` and its moments ``m`` and ``v`` in place from the gradient ``g``.
+
+    All four have one shape and one dtype, float32 or float64; step (1 at the first update) and the
+    hyper-parameters are 0-d float64. The coefficients are worked out in float64 and rounded to the
+    parameter's dtype, in which the rest is computed. ``decoupled`` shrinks p by lr * weight_decay
+    (Loshchilov and Hutter, Decoupled weight decay regularization, 2019); otherwise the decay is
+    added to the gradient (Kingma and Ba, Adam, 2015, with an L2 penalty). Declines p, m, v that are
+    not all contiguous in the same order, or not writable.
+    """
+    if p.flags.carray and m.flags.carray and v.flags.carray:
+        order = "C"
+    elif p.flags.farray and m.flags.farray and v.flags.farray:
+        order = "F"
+    else:
+        return NotImplemented
+    if (
+        p.dtype not in FLOATS
+        or not p.dtype == g.dtype == m.dtype == v.dtype
+        or not p.shape == g.shape == m.shape == v.shape
+    ):
+        return NotImplemented
+    _update(
+        p.size,
+        p.ravel(order),
+        plain(g.ravel(order)),
+        m.ravel(order),
+        v.ravel(order),
+        float(step),
+        float(lr),
+        float(beta1),
+        float(beta2),
+        float(eps),
+        float(weight_decay),
+        decoupled,
+    )
+    return None
+
+
+@loop(parallel_from=1 << 18)
+def _update(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    step: float,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """Update the flat arrays ``p``, ``m`` and ``v``."""
+    real = p.dtype.type
+    keep1, take1 = real(beta1), real(1 - beta1)
+    keep2, take2 = real(beta2), real(1 - beta2)
+    rate = real(lr / (1 - beta1**step))
+    unbias = real(1 / np.sqrt(1 - beta2**step))
+    epsilon, decay = real(eps), real(weight_decay)
+    shrink = real(1 - lr * weight_decay)
+    for i in prange(p.size):
+        param, grad = p[i], g[i]
+        if decoupled:
+            param *= shrink
+        else:
+            grad += decay * param
+        m[i] = keep1 * m[i] + take1 * grad
+        v[i] = keep2 * v[i] + take2 * (grad * grad)
+        p[i] = param - rate * m[i] / (np.sqrt(v[i]) * unbias + epsilon)

@@ -1,0 +1,212 @@
+"""Softmax and cross-entropy, loss and gradient in one pass over the logits."""
+
+import math
+from collections.abc import Callable
+from types import NotImplementedType
+from typing import Any
+
+import numpy as np
+from numba.core import types
+from numba.extending import overload
+
+from .compiler import Array, jit, loop, plain, prange
+
+BLOCK = 512  # terms of a softmax denominator that are summed in the logits' own precision
+KEYS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
+
+# For exp. ln 2 is split into a high part short enough that k times it is exact, and the rest; adding
+# ROUND pushes a number's fraction out of the significand; below LEAST the result is subnormal.
+LN2_HIGH32, LN2_LOW32 = np.float32(355 / 512), np.float32(math.log(2) - 355 / 512)
+LN2_HIGH64 = np.float64(round(math.log(2) * 2**40) / 2**40)
+LN2_LOW64 = np.float64(math.log(2) - LN2_HIGH64 + 2.319046813846299e-17)  # math.log(2) is that short
+LOG2E32, LOG2E64 = np.float32(1 / math.log(2)), np.float64(1 / math.log(2))
+ROUND32, ROUND64 = np.float32(1.5 * 2**23), np.float64(1.5 * 2**52)
+LEAST32, LEAST64 = np.float32(-126 * math.log(2)), np.float64(-1022 * math.log(2))
+TAYLOR32 = tuple(np.float32(1 / math.factorial(i)) for i in range(6, -1, -1))
+TAYLOR64 = tuple(np.float64(1 / math.factorial(i)) for i in range(12, -1, -1))
+FIRST32, FIRST64 = np.float32(1 / math.factorial(7)), np.float64(1 / math.factorial(13))
+
+
+def softmax_cross_entropy(
+    logits: Array,
+    labels: Array,
+    weight: Array | None = None,
+    *,
+    ignore_index: int,
+    label_smoothing: float,
+) -> tuple[Array, Array] | NotImplementedType:
+    """Return each row's cross-entropy and its gradient with respect to the row's logits.
+
+    logits (n, c) float32 or float64, labels (n,) integers, weight (c,) of the logits' dtype; gives
+    loss (n,) and dlogits (n, c). With w = weight, or 1, and e = label_smoothing, the target of a
+    row labelled y is ``t = (1 - e) * w[y] * onehot(y) + e / c * w``; ``loss = -sum(t * log p)`` and
+    ``dlogits = sum(t) * p - t``. Rows labelled ignore_index get zeros. Declines other dtypes
+    and labels out of range.
+    """
+    n, c = logits.shape
+    dtype = logits.dtype
+    if (
+        dtype not in KEYS
+        or labels.shape != (n,)
+        or labels.dtype.kind not in "iu"
+        or not np.can_cast(labels.dtype, np.int64)
+        or (weight is not None and (weight.dtype != dtype or weight.shape != (c,)))
+        or (n > 0 and c == 0)
+    ):
+        return NotImplemented
+    hit, share = 1 - label_smoothing, label_smoothing / max(c, 1)
+    if weight is None:
+        weight, spread = np.ones(c, dtype), label_smoothing
+    else:
+        weight, spread = plain(weight), share * float(weight.sum(dtype=np.float64))
+    logits = plain(logits)
+    loss, dlogits = np.empty(n, dtype), np.empty((n, c), dtype)
+    misses = _rows(
+        n * (c + 100),  # a row costs as much as some 100 elements more
+        logits,
+        logits.view(KEYS[dtype]),
+        plain(labels.astype(np.int64, copy=False)),
+        weight,
+        ignore_index,
+        hit,
+        share,
+        spread,
+        loss,
+        dlogits,
+        dlogits.view(KEYS[dtype]),
+    )
+    return NotImplemented if misses else (loss, dlogits)
+
+
+@loop(parallel_from=1 << 18)
+def _rows(
+    logits: Array,
+    keys: Array,
+    labels: Array,
+    weight: Array,
+    ignore_index: int,
+    hit: float,
+    share: float,
+    spread: float,
+    loss: Array,
+    dlogits: Array,
+    out_keys: Array,
+) -> int:
+    """Fill ``loss`` and ``dlogits`` row by row; return how many labels are out of range.
+
+    A row's target is ``hit`` times the weight at its label, plus ``share`` times every weight, which
+    sums to ``spread``. ``keys`` and ``out_keys`` are the bits of ``logits`` and ``dlogits``. Whole
+    arrays and a row number, since a view of a row costs as much as ten of its elements.
+    """
+    n, c = logits.shape
+    real = logits.dtype.type
+    misses = 0
+    for i in prange(n):
+        label = labels[i]
+        if label == ignore_index:
+            loss[i] = 0
+            for j in range(c):
+                dlogits[i, j] = 0
+        elif label < 0 or label >= c:
+            misses += 1
+        else:
+            out_keys[i, 0] = _greatest(keys, i)
+            top = dlogits[i, 0]  # the same bits as a float
+            total = 0.0
+            for start in range(0, c, BLOCK):
+                total += _exponentials(logits, i, start, min(start + BLOCK, c), top, dlogits)
+            log_total = math.log(total)
+            loss[i] = 0
+            if hit * weight[label] != 0:
+                loss[i] = hit * weight[label] * (log_total - (logits[i, label] - top))
+            if share > 0:
+                loss[i] += share * _weighted_cost(logits, i, top, log_total, weight)
+            scale = real((hit * weight[label] + spread) / total)
+            for j in range(c):
+                dlogits[i, j] = dlogits[i, j] * scale - real(share) * weight[j]
+            dlogits[i, label] -= real(hit) * weight[label]
+    return misses
+
+
+@jit()
+def _greatest(keys: Array, i: int) -> Any:
+    """Return the bits of row i's greatest float, or of a nan there; ``keys`` are the floats' bits.
+
+    Floats order like their bits read as integers, once those of negative floats are reversed. LLVM
+    vectorises a maximum of integers and, since nan has no order, none of floats: 9 x slower.
+    """
+    integer, info = keys.dtype.type, np.iinfo(keys.dtype)
+    best = info.min
+    for j in range(keys.shape[1]):
+        best = max(best, integer(keys[i, j] ^ ((keys[i, j] >> (info.bits - 1)) & info.max)))
+    return best ^ ((best >> (info.bits - 1)) & info.max)
+
+
+@jit("reassoc")  # the sum is vectorised only if its terms may be added in another order
+def _exponentials(
+    logits: Array, i: int, start: int, stop: int, top: Any, out: Array
+) -> Any:
+    """Write exp(logits - top) of a stretch of row i to ``out``; return its sum, in their dtype."""
+    total = logits.dtype.type(0)
+    for j in range(np.uint64(start), np.uint64(stop)):  # a test for j < 0 stops vectorisation
+        out[i, j] = exp(logits[i, j] - top)
+        total += out[i, j]
+    return total
+
+
+@jit("reassoc")
+def _weighted_cost(logits: Array, i: int, top: Any, log_total: float, weight: Array) -> float:
+    """Return row i's -sum(weight * log p); a weight of 0 counts for 0 even where p is 0."""
+    cost = 0.0
+    for j in range(logits.shape[1]):
+        if weight[j] != 0:
+            cost += weight[j] * (log_total - (logits[i, j] - top))
+    return cost
+
+
+def exp(x: Any) -> Any:
+    """Return e**x for a float32 or float64 x <= 0, within 1 ulp; 0 where that is subnormal.
+
+    x = k ln 2 + r with an integer k and abs(r) <= ln(2) / 2 (Cody and Waite, Software Manual for
+    the Elementary Functions, 1980, ch. 6), then 2**k times the Taylor polynomial of e**r. Written
+    without a branch or a call, so that LLVM vectorises it.
+    """
+    return exp32(x) if isinstance(x, np.float32) else exp64(x)
+
+
+@overload(exp)
+def _exp_in_kernels(x: Any) -> Callable[[Any], Any]:
+    typed_exp = exp32 if x == types.float32 else exp64
+
+    def implementation(x: Any) -> Any:
+        return typed_exp(x)
+
+    return implementation
+
+
+@jit("contract")  # a fused multiply-add rounds once where two operations round twice
+def exp32(x: Any) -> Any:
+    """Return e**x of a float32; see ``exp``."""
+    inside = np.float32(LEAST32 if x < LEAST32 else x)
+    shifted = np.float32(inside * LOG2E32 + ROUND32)
+    k = shifted - ROUND32
+    r = inside - k * LN2_HIGH32 - k * LN2_LOW32
+    series = FIRST32
+    for coefficient in TAYLOR32:
+        series = series * r + coefficient
+    power = np.int32((shifted.view(np.int32) + np.int32(127)) << np.int32(23))
+    return np.float32(0) if x < LEAST32 else series * power.view(np.float32)
+
+
+@jit("contract")
+def exp64(x: Any) -> Any:
+    """Return e**x of a float64; see ``exp``."""
+    inside = np.float64(LEAST64 if x < LEAST64 else x)
+    shifted = np.float64(inside * LOG2E64 + ROUND64)
+    k = shifted - ROUND64
+    r = inside - k * LN2_HIGH64 - k * LN2_LOW64
+    series = FIRST64
+    for coefficient in TAYLOR64:
+        series = series * r + coefficient
+    power = np.int64((shifted.view(np.int64) + np.int64(1023)) << np.int64(52))
+    return np.float64(0) if x < LEAST64 else series * power.view(np.float64)

@@ -1,0 +1,29 @@
+"""minigrad: automatic differentiation from scratch over NumPy, with Numba and CuPy behind one seam."""
+
+from pathlib import Path as _Path
+
+# In a checkout the kernels lie beside this package; installed, they lie inside it.
+_checkout = _Path(__file__).parents[1]
+if (_checkout / "kernels" / "cpu").is_dir():
+    __path__.append(str(_checkout))
+
+import numpy as _np
+
+from . import autograd, backends, random
+from .backends import use_backend
+from .engine import (
+    Op,
+    Tensor,
+    apply,
+    enable_grad,
+    get_default_dtype,
+    is_grad_enabled,
+    no_grad,
+    set_default_dtype,
+)
+from .ops import *
+from .random import manual_seed, rand, randint, randn
+
+__version__ = "0.1.0"
+
+bool = _np.dtype(_np.bool_)

@@ -1,0 +1,292 @@
+"""Backends: an array namespace and a table of kernels each. The only module that loads an array library."""
+
+import difflib
+import importlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray, cupy.ndarray, or the tests' array that refuses every conversion
+Kernel = Callable[..., Any]
+
+#: The names an op's `forward` may use: those that NumPy >= 2.1 and CuPy 14 both have, with one meaning.
+NAMES = frozenset(
+    """
+    abs add all any arange argmax argmin argsort array asarray ascontiguousarray astype
+    bitwise_and bitwise_invert bitwise_or bitwise_xor broadcast_to ceil concatenate copysign cos
+    empty empty_like equal exp expand_dims expm1 eye flip floor floor_divide full full_like
+    greater greater_equal inf isfinite isinf isnan less less_equal linspace log log1p
+    logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum
+    may_share_memory mean min minimum moveaxis multiply nan nonzero not_equal ones ones_like
+    permute_dims pi power remainder reshape rint round sign sin sort sqrt square squeeze stack
+    subtract sum swapaxes tanh tril triu where zeros zeros_like
+    """.split()
+)
+
+
+class Namespace:
+    """The strict namespace `xp` that every `forward` is written against.
+
+    A forward that runs on one backend runs on all: a name outside `NAMES` is an AttributeError
+    everywhere, also where the library behind it has that name.
+    """
+
+    def __init__(
+        self,
+        module: ModuleType | Any,
+        scatter_add: Callable[..., None],
+        refuse: Callable[..., None],
+    ) -> None:
+        vars(self).update({name: getattr(module, name) for name in NAMES})
+        #: scatter_add(x, key, values): x[key] += values, duplicates accumulated, x written
+        self.scatter_add = scatter_add
+        #: refuse(bad, values, what): ValueError where bad is true, now or at the next transfer
+        self.refuse = refuse
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{name!r} is not in the strict namespace: it holds only what NumPy and CuPy share "
+            "(minigrad.backends.NAMES)"
+        )
+
+
+def refuse_now(bad: Array, values: Array, what: str) -> None:
+    """Raise ValueError, with the first bad position and value, if anything in `bad` is true."""
+    if bad.any():
+        at = tuple(int(axis[0]) for axis in np.nonzero(bad))
+        raise ValueError(f"{what}; got {values[at]} at position {at[0] if len(at) == 1 else at}")
+
+
+class ErrorSlot:
+    """Refusals on a device that nobody waits for: noted there, raised at the next transfer.
+
+    Holds (found, code of the message, flat position, value) of the first one.
+    """
+
+    def __init__(self, module: Any, to_numpy: Callable[[Array], Any]) -> None:
+        self._module, self._to_numpy = module, to_numpy
+        self._slot: Array = None
+        self._messages: list[str] = []
+
+    def refuse(self, bad: Array, values: Array, what: str) -> None:
+        """Note the first true place of `bad`, unless something was noted before."""
+        xp = self._module
+        if not bad.size:
+            return
+        if what not in self._messages:
+            self._messages.append(what)
+        bad, values = xp.reshape(bad, (-1,)), xp.reshape(values, (-1,))
+        at = xp.argmax(bad)
+        code = xp.full((), self._messages.index(what), dtype=np.int64)
+        entry = [bad[at], code, at, values[at]]
+        noted = xp.stack([xp.astype(number, np.int64) for number in entry])
+        self._slot = noted if self._slot is None else xp.where(self._slot[:1], self._slot, noted)
+
+    def check(self) -> None:
+        """Raise ValueError for what was noted since the last check."""
+        slot, self._slot = self._slot, None
+        if slot is None:
+            return
+        found, code, position, value = self._to_numpy(slot).tolist()
+        if found:
+            raise ValueError(f"{self._messages[code]}; got {value} at position {position}")
+
+
+def device_backend(
+    name: str,
+    device: str,
+    module: Any,
+    array_type: type,
+    to_numpy: Callable[[Array], Any],
+    from_numpy: Callable[[Any], Array],
+    synchronize: Callable[[], None],
+) -> "Backend":
+    """Return a backend whose memory is not the host's: what it refuses is raised at transfers."""
+    slot = ErrorSlot(module, to_numpy)
+
+    def checked_to_numpy(array: Array) -> Any:
+        slot.check()
+        return to_numpy(array)
+
+    def checked_synchronize() -> None:
+        synchronize()
+        slot.check()
+
+    return Backend(
+        name,
+        device,
+        array_type,
+        Namespace(module, module.add.at, slot.refuse),
+        to_numpy=checked_to_numpy,
+        from_numpy=from_numpy,
+        synchronize=checked_synchronize,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Backend:
+    """One way to compute: arrays of `array_type`, the namespace over them, and faster kernels by op name.
+
+    `to_numpy` and `from_numpy` cross between host and device; `runs` is the engine's cache of
+    what each op resolves to.
+    """
+
+    name: str
+    device: str
+    array_type: type
+    xp: Namespace
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    to_numpy: Callable[[Array], Any] = np.asarray
+    from_numpy: Callable[[Any], Array] = np.asarray
+    synchronize: Callable[[], None] = lambda: None
+    runs: dict[Any, Kernel] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name} on {self.device}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get, (self.name,)  # one object per process: backends are compared by identity
+
+
+class BackendUnavailable(ImportError):
+    """A backend that cannot be used here; the message says why and what to install."""
+
+
+def _load_numpy() -> Backend:
+    return Backend("numpy", "cpu", np.ndarray, Namespace(np, np.add.at, refuse_now))
+
+
+def _load_numba() -> Backend:
+    try:
+        kernels = importlib.import_module("minigrad.kernels.cpu")
+    except ImportError as error:
+        raise BackendUnavailable(
+            f'backend "numba" needs Numba ({error}); install it with: pip install "minigrad[numba]"'
+        ) from error
+    table: Mapping[str, Kernel] = kernels.TABLE
+    return Backend("numba", "cpu", np.ndarray, get("numpy").xp, table)
+
+
+def _load_cupy() -> Backend:
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise BackendUnavailable(
+            f'backend "cupy" needs CuPy ({error}); install it with: pip install "minigrad[cuda12]" '
+            "(or cuda13)"
+        ) from error
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendUnavailable(
+            f'backend "cupy" found no usable GPU ({error}); check the driver with: nvidia-smi'
+        ) from error
+    return device_backend(
+        "cupy",
+        "cuda:0",
+        cupy,
+        cupy.ndarray,
+        to_numpy=cupy.asnumpy,
+        from_numpy=cupy.asarray,
+        synchronize=lambda: cupy.cuda.get_current_stream().synchronize(),
+    )
+
+
+_loaders: dict[str, Callable[[], Backend]] = {
+    "numpy": _load_numpy,
+    "numba": _load_numba,
+    "cupy": _load_cupy,
+}
+_loaded: dict[str, Backend] = {}
+_default: ContextVar[Backend | None] = ContextVar("minigrad_default_backend", default=None)
+
+
+def register(name: str, loader: Callable[[], Backend]) -> None:
+    """Make a backend known under `name`; `loader` runs on its first use."""
+    _loaders[name] = loader
+    _loaded.pop(name, None)
+
+
+def get(name: str) -> Backend:
+    """Return the backend called `name`, loading it on first use.
+
+    Raises ValueError for an unknown name and BackendUnavailable (an ImportError) where its
+    library or device is missing.
+    """
+    if name in _loaded:
+        return _loaded[name]
+    if name not in _loaders:
+        near = difflib.get_close_matches(name, _loaders, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown backend {name!r}: expected one of {', '.join(_loaders)}{hint}")
+    backend = _loaders[name]()
+    # setdefault: two threads that load at once must end with one object.
+    return _loaded.setdefault(name, backend)
+
+
+def default() -> Backend:
+    """Return the backend on which new tensors are made in this context."""
+    return _default.get() or get(os.environ.get("MINIGRAD_BACKEND", "numpy"))
+
+
+def of_array(array: Array) -> Backend | None:
+    """Return the backend to which a raw array belongs, the default one first; None for no array."""
+    for backend in (default(), *_loaded.values()):
+        if isinstance(array, backend.array_type):
+            return backend
+    return None
+
+
+def common(left: Backend, right: Backend) -> Backend:
+    """Return the backend of a result of `left` and `right`; host and device do not mix (TypeError)."""
+    if left is right or left.device == right.device:
+        return left if left.kernels else right
+    raise TypeError(
+        f"operands live on different devices: {left.name} ({left.device}) and {right.name} "
+        f"({right.device}); move one of them with x.to({left.name!r}) or x.to({right.name!r})"
+    )
+
+
+def use_backend(name: str) -> AbstractContextManager[Backend]:
+    """Make `name` the default backend: from now on when called, until the end of a `with` block.
+
+    Holds for this thread (context); raises as `get` does.
+    """
+    backend = get(name)
+    token = _default.set(backend)
+
+    @contextmanager
+    def restore() -> Iterator[Backend]:
+        try:
+            yield backend
+        finally:
+            _default.reset(token)
+
+    return restore()
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a backend can be used here; `reason` says why not, and what to install."""
+
+    usable: bool
+    reason: str = ""
+
+
+def status() -> dict[str, Status]:
+    """Return for each known backend whether it is usable and, if not, why and what to install."""
+    report = {}
+    for name in _loaders:
+        try:
+            get(name)
+        except BackendUnavailable as error:
+            report[name] = Status(False, str(error))
+        else:
+            report[name] = Status(True)
+    return report

@@ -1,0 +1,1192 @@
+"""The engine: every array operation is `apply(op, args, params)`, which runs it, records it on the
+tape and shows it to an observer; `backward` walks the tape and calls the ops' derivative rules.
+"""
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from operator import attrgetter, itemgetter
+from time import perf_counter
+from types import MappingProxyType
+from typing import Any, NoReturn, Protocol, Self
+
+import numpy as np
+
+from . import backends
+from .backends import Array, Backend
+from .methods import OPS, Methods
+
+_recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
+_observer: ContextVar["Observer | None"] = ContextVar("minigrad_observer", default=None)
+_observing = 0  # contexts that have an observer now; a global int is 20 ns cheaper than a get()
+_default_dtype: np.dtype[Any] = np.dtype(np.float32)
+_tick = itertools.count(1).__next__  # one clock: node ids and the stamps of writes
+
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing on the tape inside the `with` block, or the decorated function."""
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Record on the tape again inside a `no_grad` block."""
+    token = _recording.set(True)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def is_grad_enabled() -> bool:
+    """Return whether operations are recorded in this context."""
+    return _recording.get()
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Set the dtype that Python floats become: float16, float32 (at the start) or float64."""
+    global _default_dtype
+    chosen = np.dtype(dtype)
+    if chosen.kind != "f" or chosen.itemsize > 8:
+        raise TypeError(f"the default dtype is float16, float32 or float64, not {chosen}")
+    _default_dtype = chosen
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """Return the dtype that Python floats become."""
+    return _default_dtype
+
+
+class Observer(Protocol):
+    """What sees each operation: anomaly detection, profiling, drawing. One per context."""
+
+    def ran(self, call: "Call") -> None:
+        """An operation has run."""
+
+    def entered(self, node: "Node") -> None:
+        """`backward` is about to call the rules of `node`."""
+
+    def read(self, tensor: "Tensor") -> None:
+        """A value is about to travel from the device to the host."""
+
+
+class Call:
+    """One run of an op as an observer sees it; `seconds` includes recording it."""
+
+    __slots__ = ("args", "op", "outputs", "params", "seconds")
+
+    def __init__(
+        self,
+        op: "Op",
+        args: Sequence[Any],
+        params: Mapping[str, Any],
+        outputs: tuple["Tensor", ...],
+        seconds: float,
+    ) -> None:
+        self.op, self.args, self.params = op, args, params
+        self.outputs, self.seconds = outputs, seconds
+
+
+@contextmanager
+def observe(observer: Observer) -> Iterator[None]:
+    """Show every operation of this context to `observer`."""
+    global _observing
+    token = _observer.set(observer)
+    _observing += 1
+    try:
+        yield
+    finally:
+        _observing -= 1
+        _observer.reset(token)
+
+
+class Op:
+    """One operation: how to compute it and how to differentiate it.
+
+    forward(xp, *arrays, **params): the reference, written against a strict namespace. Positional
+        parameters are array inputs (`*xs`: any number; `=None`: optional), keyword-only ones are
+        hashable constants. Never returns an input object itself.
+    vjp: input name -> rule, or a tuple of names -> one joint rule that returns as many cotangents.
+        No rules at all: the result leaves the tape. A rule's signature says what the tape keeps: the cotangent
+        `g` (`g_<output>` where there are several outputs; None where one was not used), an input,
+        `<input>_shape`, `<input>_dtype`, an output, a param, the `position` in a variadic input,
+        or, in a joint rule, `wanted`: the names that need a cotangent.
+    outputs: names of the outputs; residuals are outputs that only rules use.
+    writes: inputs that forward changes in place.
+    elementwise: inputs broadcast, so cotangents are summed back to the inputs' shapes.
+    promotes: names of the inputs brought to one dtype; where elementwise, all unless given.
+    floating: integer inputs become the default dtype first.
+    view: the output may share the first input's memory.
+    syncs: the output's shape depends on values, so a device is waited for.
+    target: the param that names the backend of the result, where that is not the inputs'.
+    """
+
+    __slots__ = (
+        "elementwise",
+        "floating",
+        "forward",
+        "inputs",
+        "name",
+        "outputs",
+        "params",
+        "plans",
+        "promotes",
+        "rules",
+        "syncs",
+        "target",
+        "variadic",
+        "view",
+        "writes",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        vjp: Mapping[Any, Callable[..., Any]] = NO_PARAMS,
+        *,
+        outputs: tuple[str, ...] = ("out",),
+        writes: tuple[str, ...] = (),
+        elementwise: bool = False,
+        promotes: tuple[str, ...] | None = None,
+        floating: bool = False,
+        view: bool = False,
+        syncs: bool = False,
+        target: str | None = None,
+    ) -> None:
+        self.name, self.forward, self.outputs, self.view = name, forward, outputs, view
+        self.elementwise, self.floating = elementwise, floating
+        self.syncs, self.target = syncs, target
+        kinds = inspect.Parameter
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+        self.inputs = tuple(p.name for p in parameters if p.kind is kinds.POSITIONAL_OR_KEYWORD)
+        self.variadic = next((p.name for p in parameters if p.kind is kinds.VAR_POSITIONAL), None)
+        self.params = tuple(p.name for p in parameters if p.kind is kinds.KEYWORD_ONLY)
+        names = (*self.inputs, self.variadic) if self.variadic else self.inputs
+        # Bit i stands for input i; the variadic input owns all bits from its own upwards.
+        chosen = (names if elementwise else ()) if promotes is None else promotes
+        self.promotes = 0
+        for i, input_ in enumerate(names):
+            if input_ in chosen:
+                self.promotes |= -1 << i if input_ == self.variadic else 1 << i
+        self.writes = tuple(self.inputs.index(name) for name in writes)
+        self.rules = tuple(
+            Rule(self, key if joint else (key,), function, joint)
+            for key, function in vjp.items()
+            for joint in [isinstance(key, tuple)]
+        )
+        self.plans: dict[int, Plan] = {}
+        if name in TABLE:
+            raise ValueError(f"op {name!r} is defined twice")
+        TABLE[name] = self
+
+    def __call__(self, *args: Any, **params: Any) -> "Tensor":
+        result: Tensor = apply(self, args, params)
+        return result
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+#: every op by name, in the order of definition
+TABLE: dict[str, Op] = {}
+
+
+class Rule:
+    """A derivative rule of one input, or a joint one of several, and the names that it takes."""
+
+    __slots__ = ("function", "joint", "names", "takes")
+
+    def __init__(
+        self, op: Op, names: tuple[str, ...], function: Callable[..., Any], joint: bool
+    ) -> None:
+        self.names, self.function, self.joint = names, function, joint
+        self.takes = tuple(inspect.signature(function).parameters)
+        inputs = (*op.inputs, op.variadic)
+        known = {*inputs, *op.outputs, *op.params, "position", "wanted", *_cotangent_names(op)}
+        known |= {f"{name}_{what}" for name in inputs for what in ("shape", "dtype")}
+        for name in names:
+            if name not in inputs:
+                raise TypeError(f"op {op.name!r}: a rule for {name!r}, which is no input")
+        for name in self.takes:
+            if name not in known:
+                raise TypeError(f"op {op.name!r}: the rule for {names} takes unknown {name!r}")
+
+
+def _cotangent_names(op: Op) -> tuple[str, ...]:
+    return ("g",) if len(op.outputs) == 1 else tuple(f"g_{name}" for name in op.outputs)
+
+
+class Plan:
+    """What the tape keeps of an op when a given set of inputs needs gradients, and whom to call.
+
+    wanted: the positions of those inputs. inputs, outputs: positions kept. about: (position,
+    attribute) kept of inputs. calls: (rule, where its results go among `wanted`, a getter of the
+    rule's arguments from the list cotangents + kept values + params + extras, extras).
+    """
+
+    __slots__ = ("about", "calls", "inputs", "outputs", "wanted")
+
+    def __init__(self, op: Op, wanted: tuple[int, ...], count: int) -> None:
+        self.wanted = wanted
+        fixed = len(op.inputs)
+        name_of = [op.inputs[i] if i < fixed else str(op.variadic) for i in range(count)]
+        rule_of = {name: rule for rule in op.rules for name in rule.names}
+        for i in wanted:
+            if name_of[i] not in rule_of:
+                raise TypeError(
+                    f"{op.name}: no derivative with respect to {name_of[i]!r}, which requires "
+                    "grad; detach() it if it is a constant"
+                )
+        rules = {id(rule_of[name_of[i]]): rule_of[name_of[i]] for i in wanted}.values()
+        takes = {name for rule in rules for name in rule.takes}
+        positions = {name: i for i, name in enumerate(op.inputs)}
+        self.inputs = tuple(i for name, i in positions.items() if name in takes)
+        spread = tuple(range(fixed, count)) if op.variadic in takes else ()
+        self.outputs = tuple(i for i, name in enumerate(op.outputs) if name in takes)
+        self.about = tuple(
+            (i, what)
+            for i, name in enumerate(name_of)
+            for what in ("shape", "dtype")
+            if f"{name}_{what}" in takes
+        )
+        # Each value a rule can take by name -> its index, or for a variadic input its indices.
+        slots: dict[str, Any] = {name: i for i, name in enumerate(_cotangent_names(op))}
+        index = itertools.count(len(slots))
+        slots.update({op.inputs[i]: next(index) for i in self.inputs})
+        if op.variadic in takes:
+            slots[str(op.variadic)] = [next(index) for _ in spread]
+        slots.update({op.outputs[i]: next(index) for i in self.outputs})
+        for i, what in self.about:
+            if i < fixed:
+                slots[f"{name_of[i]}_{what}"] = next(index)
+            else:
+                slots.setdefault(f"{op.variadic}_{what}", []).append(next(index))
+        self.inputs += spread
+        slots.update({name: next(index) for name in op.params})
+        extra = next(index)
+        self.calls: list[tuple[Rule, tuple[int | None, ...], Any, Any]] = []
+        for rule in rules:
+            targets = [k for k, i in enumerate(wanted) if rule_of[name_of[i]] is rule]
+            if rule.joint:
+                places = {name_of[wanted[k]]: k for k in targets}
+                into = tuple(places.get(name) for name in rule.names)
+                self.calls.append((rule, into, _getter(rule, slots, extra), tuple(places)))
+            else:
+                for k in targets:
+                    get = _getter(rule, slots, extra)
+                    self.calls.append((rule, (k,), get, wanted[k] - fixed))
+
+
+def _getter(
+    rule: Rule, slots: Mapping[str, Any], extra: int
+) -> Callable[[list[Any]], tuple[Any, ...]]:
+    """Return what picks the rule's arguments from the list of values; itemgetter does it in C."""
+    where = [slots.get(name, extra) for name in rule.takes]
+    if any(isinstance(i, list) for i in where) or len(where) == 1:
+        return lambda values: tuple(
+            [values[j] for j in i] if isinstance(i, list) else values[i] for i in where
+        )
+    return itemgetter(*where) if where else lambda values: ()
+
+
+class Attached:
+    """What hangs on a node beside its op: gradients that are kept, hooks, and a leaf's dtype."""
+
+    __slots__ = ("dtype", "grads", "hooks", "retained")
+
+    def __init__(self, dtype: Any = None) -> None:
+        self.dtype = dtype
+        self.grads: dict[int, Tensor] = {}
+        self.retained: set[int] = set()
+        self.hooks: dict[int, dict[int, Callable[[Tensor], Tensor | None]]] = {}
+
+
+class Node:
+    """One recorded run of an op, or a leaf (op None). Edges go to the nodes of the wanted inputs.
+
+    saved: the values the rules named, in the plan's order; None once freed.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "attached",
+        "backend",
+        "id",
+        "indices",
+        "op",
+        "params",
+        "parents",
+        "plan",
+        "saved",
+        "shapes",
+    )
+
+    id: int
+    op: Op | None
+    plan: Plan
+    params: Mapping[str, Any]
+    parents: list["Node"]
+    indices: list[int]
+    saved: list[Any] | None
+    shapes: tuple[tuple[int, ...], ...]
+    backend: Backend
+    attached: Attached | None
+
+    def __repr__(self) -> str:
+        return f"<node {self.id}: {self.op.name if self.op else 'leaf'} {self.shapes}>"
+
+    def watch(self) -> Attached:
+        """Return what is attached to the node, making room for it first."""
+        if self.attached is None:
+            self.attached = Attached()
+        return self.attached
+
+
+def _leaf(tensor: "Tensor") -> Node:
+    node = Node()
+    node.id, node.op, node.parents, node.indices, node.saved = _tick(), None, [], [], []
+    node.shapes, node.backend = (tensor._array.shape,), tensor.backend
+    node.attached = Attached(tensor._array.dtype)
+    return node
+
+
+# Why a tensor that has no node has none: the `index` of such a tensor.
+CONSTANT, UNRECORDED, DETACHED = 0, -1, -2
+_REASONS = {
+    CONSTANT: "no input of the computation requires grad",
+    UNRECORDED: "it was computed under no_grad()",
+    DETACHED: "it was detached",
+}
+
+
+class Tensor(Methods):
+    """An array that remembers how it was computed.
+
+    Tensor(data, dtype=None, requires_grad=False, backend=None) copies `data`: Python numbers and
+    (nested) lists of them, NumPy arrays, tensors. Python floats become the default dtype, ints
+    int64, bools bool; arrays keep theirs. TypeError for what is no number or a dtype that cannot
+    require grad; ValueError for ragged lists.
+    """
+
+    # _array: the raw array. _writes: [time of the last write to this memory], shared by views and
+    # made when first needed.
+    __slots__ = ("__weakref__", "_array", "_writes", "backend", "index", "node")
+
+    _array: Array
+    _writes: list[int] | None
+    backend: Backend
+    node: Node | None
+    index: int
+
+    #: NumPy's own operators give way to the reflected ones here: `ndarray * tensor` is a Tensor.
+    __array_ufunc__ = None
+
+    def __init__(
+        self,
+        data: Any,
+        dtype: Any = None,
+        requires_grad: bool = False,
+        backend: str | Backend | None = None,
+    ) -> None:
+        self._array, self.backend = to_array(data, dtype, backend, copy=True)
+        self._writes, self.node, self.index = None, None, CONSTANT
+        if requires_grad:
+            self.requires_grad = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        shape: tuple[int, ...] = self._array.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        dtype: np.dtype[Any] = self._array.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._array.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(self._array.size)
+
+    def numel(self) -> int:
+        """Return the number of elements."""
+        return self.size
+
+    @property
+    def device(self) -> str:
+        """Where the memory is: "cpu" or "cuda:0"."""
+        return self.backend.device
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor was made by the user, not by a recorded operation."""
+        return self.node is None or self.node.op is None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor; can be set on leaves of a floating dtype."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if bool(value) == self.requires_grad:
+            return
+        if not value:
+            if not self.is_leaf:
+                raise RuntimeError(
+                    "requires_grad can be switched off on leaves only; detach() gives a constant "
+                    f"copy of this result of {self.node.op.name!r}"  # type: ignore[union-attr]
+                )
+            self.node, self.index = None, CONSTANT
+        elif self.dtype.kind != "f":
+            raise TypeError(f"only floating tensors can require grad, not {self.dtype}")
+        else:
+            self.node, self.index = _leaf(self), 0
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad` and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The accumulated gradient of a leaf, or of a tensor that asked by `retain_grad()`."""
+        if self.node is None or self.node.attached is None:
+            return None
+        return self.node.attached.grads.get(self.index)
+
+    @grad.setter
+    def grad(self, value: "Tensor | None") -> None:
+        if value is None:
+            if self.node is not None and self.node.attached is not None:
+                self.node.attached.grads.pop(self.index, None)
+            return
+        if self.node is None:
+            raise RuntimeError("grad can be set only on a tensor that requires grad")
+        if not isinstance(value, Tensor):
+            raise TypeError(f"grad must be a Tensor or None, not {type(value).__name__}")
+        _require_alike("grad", value, self)
+        self.node.watch().grads[self.index] = value.detach()
+
+    @property
+    def data(self) -> "Tensor":
+        """A detached tensor on the same memory; writes to it are noticed by the tape."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        new = (
+            value if isinstance(value, Tensor) else Tensor(value, self.dtype, backend=self.backend)
+        )
+        if new._array is self._array:  # p.data *= 2 has written there already
+            return
+        _require_alike("data", new, self, devices=False)
+        self._array, self.backend = new._array, new.backend
+        self.written()
+
+    def detach(self) -> "Tensor":
+        """Return a tensor on the same memory that is not on the tape."""
+        alias = wrap(self._array, self.backend)
+        alias._writes, alias.index = self.writes(), DETACHED
+        return alias
+
+    def writes(self) -> list[int]:
+        """Return the record of the last write to this memory, which views share."""
+        if self._writes is None:
+            self._writes = [0]
+        return self._writes
+
+    def written(self) -> None:
+        """Note that this memory has changed."""
+        self.writes()[0] = _tick()
+
+    def retain_grad(self) -> None:
+        """Keep `.grad` for this result of an operation as if it were a leaf."""
+        if self.node is None:
+            raise RuntimeError(
+                f"retain_grad: this tensor is not on the tape: {self.why_untracked()}"
+            )
+        if self.node.op is not None:
+            self.node.watch().retained.add(self.index)
+
+    def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> "HookHandle":
+        """Call `hook(gradient)` once this tensor's gradient is known; a Tensor returned replaces it.
+
+        Returns a handle with `remove()`. RuntimeError for a tensor that is not on the tape.
+        """
+        if self.node is None:
+            raise RuntimeError(f"register_hook: not on the tape: {self.why_untracked()}")
+        hooks = self.node.watch().hooks.setdefault(self.index, {})
+        key = _tick()
+        hooks[key] = hook
+        return HookHandle(hooks, key)
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add d(self)/d(leaf), times `gradient`, to the `.grad` of every leaf below.
+
+        gradient: like self; 1 where self has one element. RuntimeError where there is nothing to
+        differentiate or the graph was freed by an earlier call without retain_graph.
+        """
+        backward([root(self, gradient)], retain_graph=retain_graph)
+
+    def why_untracked(self) -> str:
+        return _REASONS[self.index]
+
+    def numpy(self, copy: bool = False) -> np.ndarray[Any, Any]:
+        """Return the values on the host: a read-only view, or a writable copy.
+
+        RuntimeError for a tensor that requires grad: the tape does not see NumPy's operations.
+        """
+        if self.node is not None:
+            raise RuntimeError(
+                "this tensor requires grad, and the tape does not see what NumPy does; "
+                "use x.detach().numpy()"
+            )
+        return to_host(self, copy)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.numpy()
+        if dtype is not None and np.dtype(dtype) != array.dtype:
+            if copy is False:
+                raise ValueError(f"{array.dtype} to {dtype} needs a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item() needs exactly one element, got shape {self.shape}")
+        return to_host(self).item()
+
+    def tolist(self) -> Any:
+        """Return the values as (nested lists of) Python numbers."""
+        return to_host(self).tolist()
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth value of a tensor of shape {self.shape} is ambiguous; "
+                "use x.any() or x.all()"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iub" or self.ndim:
+            raise TypeError(f"only 0-d integer tensors are indices, not {self.dtype} {self.shape}")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(self.shape[0]))
+
+    __hash__ = object.__hash__
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        text = np.array2string(to_host(self), separator=", ", prefix="tensor(")
+        notes = []
+        if self.dtype not in (_default_dtype, np.dtype(np.int64), np.dtype(np.bool_)):
+            notes.append(f"dtype={self.dtype}")
+        if self.backend.name != "numpy":
+            notes.append(f"backend={self.backend.name}")
+        if self.node is not None:
+            op = self.node.op
+            notes.append(f"op={op.name}" if op else "requires_grad=True")
+        return f"tensor({', '.join([text, *notes])})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "only leaves can be pickled or copied deeply: detach() this tensor first"
+            )
+        return _restore, (type(self), to_host(self, copy=True), self.backend, self.requires_grad)
+
+    def update(self, name: str, other: Any) -> "Tensor":
+        """`self op= other`: in place, except that while recording a tracked result is a new tensor.
+
+        RuntimeError on a leaf that requires grad while recording; TypeError where the result does
+        not fit the dtype, ValueError where it does not fit the shape.
+        """
+        if _recording.get():
+            if self.node is not None and self.node.op is None:
+                raise RuntimeError(
+                    f"in-place {name}: a leaf that requires grad cannot be changed in place while "
+                    "recording; do it under no_grad(), or write x = x + v for a new tensor"
+                )
+            if self.node is not None or (isinstance(other, Tensor) and other.node is not None):
+                return OPS[name](self, other)
+        with no_grad():
+            result = OPS[name](self, other)
+        if result.shape != self.shape:
+            raise ValueError(
+                f"in-place {name}: the result's shape {result.shape} is not the shape {self.shape} of "
+                "the tensor that is changed in place"
+            )
+        OPS["assign"](self, result)
+        return self
+
+
+def _restore(kind: type[Tensor], array: Any, backend: Backend, requires_grad: bool) -> Tensor:
+    tensor = kind.__new__(kind)
+    Tensor.__init__(tensor, array, None, requires_grad, backend)
+    return tensor
+
+
+class HookHandle:
+    """What `register_hook` returns."""
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    def remove(self) -> None:
+        """Take the hook away again; a second call does nothing."""
+        self._hooks.pop(self._key, None)
+
+
+_new = Tensor.__new__
+
+
+def wrap(array: Array, backend: Backend) -> Tensor:
+    """Return a constant tensor on the memory of `array`, which must be one of the backend's."""
+    tensor = _new(Tensor)
+    tensor._array, tensor.backend = array, backend
+    tensor._writes, tensor.node, tensor.index = None, None, CONSTANT
+    return tensor
+
+
+def _require_alike(what: str, new: Tensor, old: Tensor, devices: bool = True) -> None:
+    if new.shape != old.shape or new.dtype != old.dtype or (devices and new.device != old.device):
+        raise ValueError(
+            f"{what} must stay {old.dtype} {old.shape} on {old.device}; "
+            f"got {new.dtype} {new.shape} on {new.device}"
+        )
+
+
+def to_host(tensor: Tensor, copy: bool = False) -> np.ndarray[Any, Any]:
+    """Return the values as a NumPy array: the one place where anything leaves the device.
+
+    A read-only view where host and device are one, unless `copy`.
+    """
+    if _observing and (observer := _observer.get()) is not None:
+        observer.read(tensor)
+    array: np.ndarray[Any, Any] = tensor.backend.to_numpy(tensor._array)
+    if copy:
+        return array.copy()
+    array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+def _is_plain(data: Any) -> bool:
+    """Whether data is made of Python numbers alone, whose dtype is minigrad's to choose."""
+    stack = [data]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list | tuple):
+            stack.extend(value)
+        elif type(value) not in _SCALARS:
+            return False
+    return True
+
+
+def to_array(
+    data: Any, dtype: Any, backend: str | Backend | None, copy: bool
+) -> tuple[Array, Backend]:
+    """Return data as an array of one of the supported dtypes on `backend`, and that backend."""
+    if isinstance(backend, str):
+        backend = backends.get(backend)
+    source = data.backend if isinstance(data, Tensor) else backends.of_array(data)
+    target = backend or source or backends.default()
+    if source is not None:
+        array = data._array if isinstance(data, Tensor) else data
+        if source.device != target.device:
+            array, copy = target.from_numpy(source.to_numpy(array)), False
+    else:
+        try:
+            host = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(f"expected numbers in a regular shape: {error}") from error
+        if dtype is None and host.dtype.kind in "fc" and _is_plain(data):
+            dtype = np.result_type(_default_dtype, np.complex64) if host.dtype.kind == "c" else None
+            dtype = dtype or _default_dtype
+        copy = copy and host is not data and not isinstance(data, list | tuple | int | float)
+        _require_number(host.dtype, data)
+        array = target.from_numpy(host if dtype is None else host.astype(dtype))
+    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    _require_number(wanted, data)
+    wanted = wanted.newbyteorder("=")
+    if array.dtype != wanted:
+        return target.xp.astype(array, wanted), target
+    return (target.xp.array(array, copy=True) if copy else array), target
+
+
+def _require_number(dtype: np.dtype[Any], data: Any) -> None:
+    if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
+        raise TypeError(
+            f"expected numbers of at most 64 bits, got {type(data).__name__} of dtype {dtype}"
+        )
+
+
+_SCALARS = frozenset({float, int, bool, complex})
+_RAW = _SCALARS | {type(None)}
+
+
+def apply(
+    op: Op,
+    args: Sequence[Any],
+    params: Mapping[str, Any] = NO_PARAMS,
+    backend: Backend | None = None,
+) -> Any:
+    """Run `op` on tensors, Python numbers and None, and record it. Everything goes through here.
+
+    Returns a Tensor, a tuple of them where the op has several outputs, or None where it has none.
+    backend: where a result without tensor inputs lives.
+    """
+    started = perf_counter() if _observing else 0.0
+    arrays = []
+    wanted, bit = 0, 1  # one bit an input, as in Op.promotes
+    promotes, dtype, mixed, inexact = op.promotes, None, False, False
+    for arg in args:
+        if type(arg) is Tensor or isinstance(arg, Tensor):
+            array = arg._array
+            arrays.append(array)
+            if arg.backend is not backend:
+                backend = arg.backend if backend is None else backends.common(backend, arg.backend)
+            if arg.node is not None:
+                wanted |= bit
+            if promotes & bit:
+                if dtype is None:
+                    dtype = array.dtype
+                elif array.dtype is not dtype and array.dtype != dtype:
+                    mixed = True
+        elif type(arg) in _RAW:
+            arrays.append(arg)
+            if type(arg) is float or type(arg) is complex:
+                inexact = True
+        else:
+            return apply(op, [_operand(op, a, backend) for a in args], params, backend)
+        bit += bit
+    if backend is None:
+        args = [a if a is None else Tensor(a) for a in args]
+        return apply(op, args, params, backends.default())
+    if mixed or (dtype is not None and (inexact or op.floating) and dtype.kind not in "fc"):
+        return apply(op, _promoted(op, args, inexact), params, backend)
+
+    run = backend.runs.get(op)
+    if run is None:
+        run = _resolve(op, backend)
+    recording = wanted and op.rules and _recording.get()
+    if op.writes:
+        _check_writes(op, args, wanted)
+    try:
+        out = run(*arrays, **params) if params else run(*arrays)
+    except _EXPLAINED as error:
+        _explain(error, op, args)
+
+    if op.target is not None:
+        backend = backends.get(params[op.target])
+    single = len(op.outputs) == 1
+    outputs = []
+    for array in (out,) if single else out or ():
+        if type(array) is not backend.array_type:  # NumPy's reductions give scalars
+            array = backend.from_numpy(array)
+        tensor = _new(Tensor)
+        tensor._array, tensor.backend = array, backend
+        tensor._writes, tensor.node = None, None
+        tensor.index = UNRECORDED if wanted and op.rules else CONSTANT
+        outputs.append(tensor)
+    if op.view and backend.xp.may_share_memory(outputs[0]._array, args[0]._array):
+        outputs[0]._writes = args[0].writes()
+    if recording:
+        _record(op, args, params, wanted, outputs, backend)
+    for i in op.writes:
+        args[i].written()
+    if _observing:
+        _show(op, args, params, outputs, started)
+    if single:
+        return outputs[0]
+    return tuple(outputs) if outputs else None
+
+
+def _record(
+    op: Op,
+    args: Sequence[Any],
+    params: Mapping[str, Any],
+    wanted: int,
+    outputs: list[Tensor],
+    backend: Backend,
+) -> None:
+    """Put a run on the tape: a node that keeps what the rules of the wanted inputs name."""
+    key: Any = wanted if op.variadic is None else (wanted, len(args))
+    plan = op.plans.get(key)
+    if plan is None:
+        positions = tuple(i for i in range(len(args)) if wanted >> i & 1)
+        plan = op.plans[key] = Plan(op, positions, len(args))
+    node = Node()
+    node.op, node.plan, node.params, node.backend = op, plan, params, backend
+    node.attached = None
+    node.parents = [args[i].node for i in plan.wanted]
+    node.indices = [args[i].index for i in plan.wanted]
+    node.saved = saved = [args[i] for i in plan.inputs]
+    for i in plan.outputs:
+        # A twin without a node: the tape holds the value, not the tensor, so there is no cycle.
+        twin = wrap(outputs[i]._array, backend)
+        twin._writes, twin.index = outputs[i].writes(), i
+        saved.append(twin)
+    for i, what in plan.about:
+        saved.append(getattr(args[i]._array, what) if isinstance(args[i], Tensor) else None)
+    if len(outputs) == 1:
+        node.shapes = (outputs[0]._array.shape,)
+        outputs[0].node, outputs[0].index = node, 0
+    else:
+        node.shapes = tuple(t._array.shape for t in outputs)
+        for index, tensor in enumerate(outputs):
+            if tensor._array.dtype.kind in "fc":
+                tensor.node, tensor.index = node, index
+    node.id = _tick()
+
+
+def _resolve(op: Op, backend: Backend) -> Callable[..., Any]:
+    """Return what computes `op` on `backend`: its kernel, or the reference where there is none."""
+    reference = partial(op.forward, backend.xp)
+    kernel = backend.kernels.get(op.name)
+
+    def kernel_or_reference(*arrays: Any, **params: Any) -> Any:
+        out = kernel(*arrays, **params)  # type: ignore[misc]
+        return reference(*arrays, **params) if out is NotImplemented else out
+
+    backend.runs[op] = run = reference if kernel is None else kernel_or_reference
+    return run
+
+
+def _operand(op: Op, value: Any, backend: Backend | None) -> Any:
+    """Return value as `apply` takes it: NumPy scalars are as weak as Python's, arrays are constants."""
+    if isinstance(value, Tensor) or type(value) in _RAW:
+        return value
+    for abstract, weak in _WEAK.items():
+        if isinstance(value, abstract):
+            return weak(value)
+    if backends.of_array(value) is None:
+        raise TypeError(
+            f"{op.name}: expected tensors, arrays or numbers, got {type(value).__name__}"
+        )
+    return wrap(*to_array(value, None, None, copy=False))
+
+
+_WEAK: dict[Any, Any] = {
+    (bool, np.bool_): bool,
+    (int, np.integer): int,
+    (float, np.floating): float,
+    (complex, np.complexfloating): complex,
+}
+
+
+def _promoted(op: Op, args: Sequence[Any], inexact: bool) -> list[Any]:
+    """Bring the inputs that promote to one dtype, by casts that are on the tape as well.
+
+    Integers yield to floats, whatever their widths; integers that meet a Python float, or an op
+    that needs floats, become the default dtype.
+    """
+    chosen = [i for i, a in enumerate(args) if op.promotes >> i & 1 and isinstance(a, Tensor)]
+    dtypes = [args[i].dtype for i in chosen]
+    dtype = np.result_type(*([d for d in dtypes if d.kind in "fc"] or dtypes))
+    if dtype.kind not in "fc" and (inexact or op.floating):
+        dtype = _default_dtype
+    promoted = list(args)
+    for i in chosen:
+        if args[i].dtype != dtype:
+            promoted[i] = apply(TABLE["astype"], (args[i],), {"dtype": dtype})
+    return promoted
+
+
+def _check_writes(op: Op, args: Sequence[Any], wanted: int) -> None:
+    if wanted and _recording.get():
+        raise RuntimeError(
+            f"{op.name} changes a tensor in place, but {_described(op, args)} take part in "
+            "differentiation while recording; do it under no_grad(), or use the functional form "
+            "(x.at[i].set(v), x.at[i].add(v), x + v)"
+        )
+
+
+_EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, FloatingPointError)
+
+
+def _explain(error: Exception, op: Op, args: Sequence[Any]) -> NoReturn:
+    """Raise the error again with the op's name, its inputs and, for shapes, the offending axis."""
+    kind = next(k for k in (np.exceptions.AxisError, *_EXPLAINED) if isinstance(error, k))
+    detail = str(error)
+    shapes = [a.shape for a in args if isinstance(a, Tensor)]
+    if op.elementwise and isinstance(error, ValueError) and (axis := _broken_axis(shapes)):
+        lengths = " and ".join(str(s[axis]) for s in shapes if len(s) >= -axis)
+        detail = f"the shapes do not broadcast: axis {axis} has lengths {lengths}"
+    detail = detail.removeprefix(f"{op.name}: ")
+    raise kind(f"{op.name}: {detail}; got {_described(op, args)}") from error
+
+
+def _broken_axis(shapes: Iterable[tuple[int, ...]]) -> int:
+    """Return the last axis (negative) on which the shapes do not broadcast; 0 where they do."""
+    columns = itertools.zip_longest(*(reversed(s) for s in shapes), fillvalue=1)
+    for back, lengths in enumerate(columns, 1):
+        if len({n for n in lengths if n != 1}) > 1:
+            return -back
+    return 0
+
+
+def _described(op: Op, args: Sequence[Any]) -> str:
+    names = itertools.chain(op.inputs, itertools.repeat(op.variadic))
+    return ", ".join(
+        f"{name}: {a.dtype} {a.shape}" if isinstance(a, Tensor) else f"{name}: {a!r}"
+        for name, a in zip(names, args, strict=False)
+        if a is not None
+    )
+
+
+def _show(
+    op: Op, args: Sequence[Any], params: Mapping[str, Any], outputs: list[Tensor], started: float
+) -> None:
+    if (observer := _observer.get()) is None:
+        return
+    if op.syncs:
+        observer.read(args[0])
+    observer.ran(Call(op, args, params, tuple(outputs), perf_counter() - started))
+
+
+def root(tensor: Tensor, gradient: Any) -> tuple[Node, int, Tensor]:
+    """Return where backward starts and the cotangent there, checked."""
+    if tensor.node is None:
+        raise RuntimeError(f"there is nothing to differentiate: {tensor.why_untracked()}")
+    if gradient is None:
+        if tensor.size != 1:
+            raise RuntimeError(
+                "without a gradient, backward starts from one number only; got shape "
+                f"{tensor.shape}: reduce it with sum() or mean(), or pass a gradient"
+            )
+        with no_grad():
+            gradient = apply(TABLE["ones_like"], (tensor,))
+    elif not isinstance(gradient, Tensor):
+        gradient = Tensor(gradient, tensor.dtype, backend=tensor.backend)
+    _require_alike("the gradient given to backward", gradient, tensor)
+    return tensor.node, tensor.index, gradient
+
+
+def backward(
+    roots: Sequence[tuple[Node, int, Tensor]],
+    targets: Sequence[Tensor] | None = None,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> list[Tensor | None]:
+    """Propagate cotangents from the roots to the leaves, or to `targets` alone.
+
+    Without targets, the gradients are added to the leaves' `.grad`. With targets, they are
+    returned in their order, None for a target that was not reached. create_graph: record the
+    derivatives, so that they can be differentiated again.
+    """
+    order = _reachable(roots)
+    found: dict[tuple[Node, int], Tensor | None] = {}
+    needed: set[Node] | None = None
+    if targets is not None:
+        found = {(t.node, t.index): None for t in targets if t.node is not None}
+        needed = _leading_to({node for node, _ in found}, order)
+    cotangents: dict[Node, list[Tensor | None]] = {}
+    for node, index, g in roots:
+        _add_cotangent(cotangents, node, index, g)
+    # Arrays that someone else holds: a leaf's .grad must not be one of them.
+    shared = {id(g._array) for _, _, g in roots}
+    token = _recording.set(create_graph)
+    try:
+        with np.errstate(all="ignore"):
+            for node in order:
+                gs = cotangents.pop(node, None)
+                if gs is None or (needed is not None and node not in needed):
+                    continue
+                if node.attached is not None:
+                    _call_hooks(node.attached, gs, shared)
+                    if targets is None:
+                        _keep_grads(node, gs, shared)
+                for key in found:
+                    if key[0] is node:
+                        found[key] = gs[key[1]]
+                if node.op is not None:
+                    _call_rules(node, gs, cotangents, needed, shared, create_graph)
+                    if not retain_graph:
+                        node.saved, node.parents = None, []
+    finally:
+        _recording.reset(token)
+    if targets is None:
+        return []
+    return [None if t.node is None else found[t.node, t.index] for t in targets]
+
+
+def _reachable(roots: Sequence[tuple[Node, int, Tensor]]) -> list[Node]:
+    """Return the nodes below the roots, newest first: that is a topological order."""
+    stack = [node for node, _, _ in roots]
+    seen = set(stack)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=attrgetter("id"), reverse=True)
+
+
+def _leading_to(targets: set[Node], order: list[Node]) -> set[Node]:
+    """Return the nodes of `order` from which a target can be reached."""
+    needed = set(targets)
+    for node in reversed(order):
+        if any(parent in needed for parent in node.parents):
+            needed.add(node)
+    return needed
+
+
+def _add_cotangent(
+    cotangents: dict[Node, list[Tensor | None]], node: Node, index: int, g: Tensor
+) -> None:
+    gs = cotangents.get(node)
+    if gs is None:
+        cotangents[node] = gs = [None] * len(node.shapes)
+    held = gs[index]
+    gs[index] = g if held is None else apply(TABLE["add"], (held, g))
+
+
+def _call_hooks(attached: Attached, gs: list[Tensor | None], shared: set[int]) -> None:
+    for index, hooks in attached.hooks.items():
+        for hook in list(hooks.values()):
+            g = gs[index]
+            replaced = None if g is None else hook(g)
+            if g is not None and replaced is not None:
+                _require_alike("the gradient returned by a hook", replaced, g)
+                gs[index] = replaced
+            if gs[index] is not None:  # the hook may have kept either
+                shared.add(id(gs[index]._array))  # type: ignore[union-attr]
+
+
+def _keep_grads(node: Node, gs: list[Tensor | None], shared: set[int]) -> None:
+    """Add the cotangents of a leaf, or of results that asked, to their `.grad`."""
+    attached = node.attached
+    assert attached is not None
+    for index in (0,) if node.op is None else attached.retained:
+        g = gs[index]
+        if g is None:
+            continue
+        if attached.dtype is not None and g.dtype != attached.dtype:
+            raise RuntimeError(
+                f"a derivative rule returned {g.dtype} for a {attached.dtype} input of shape {g.shape}"
+            )
+        held = attached.grads.get(index)
+        array = g._array
+        if held is not None:
+            g = apply(TABLE["add"], (held.detach(), g.detach()))
+        elif array.base is not None or id(array) in shared or not array.flags.c_contiguous:
+            g = apply(TABLE["copy"], (g.detach(),))
+        shared.add(id(g._array))
+        attached.grads[index] = g
+
+
+def _call_rules(
+    node: Node,
+    gs: list[Tensor | None],
+    cotangents: dict[Node, list[Tensor | None]],
+    needed: set[Node] | None,
+    shared: set[int],
+    create_graph: bool,
+) -> None:
+    """Call the derivative rules of one node and hand their results to its parents."""
+    op, plan, saved = node.op, node.plan, node.saved
+    assert op is not None
+    if saved is None:
+        raise RuntimeError(
+            f"backward through the same graph a second time: what {op.name} had saved is freed; "
+            "pass retain_graph=True the first time"
+        )
+    if _observing and (observer := _observer.get()) is not None:
+        observer.entered(node)
+    for value in saved:
+        if type(value) is not tuple and isinstance(value, Tensor):
+            writes = value._writes
+            if writes is not None and writes[0] > node.id:
+                raise RuntimeError(
+                    f"{op.name}: a value of shape {value.shape} that its derivative needs was "
+                    "changed in place after it was used; change a copy, or after backward"
+                )
+    if create_graph and plan.outputs:
+        saved = _on_tape(node, saved)
+    values = [*gs, *saved, *[node.params.get(name) for name in op.params], None]
+    for rule, into, arguments, extra in plan.calls:
+        if needed is not None:
+            into = tuple(k if k is not None and node.parents[k] in needed else None for k in into)
+            if not any(k is not None for k in into):
+                continue
+            if rule.joint:
+                extra = tuple(n for n, k in zip(rule.names, into, strict=True) if k is not None)
+        values[-1] = extra
+        results = rule.function(*arguments(values))
+        for k, g in zip(into, results if rule.joint else (results,), strict=True):
+            if g is None or k is None:
+                continue
+            parent, index = node.parents[k], node.indices[k]
+            if g._array.shape != parent.shapes[index]:
+                g = _unbroadcast(op, rule, g, parent.shapes[index])
+            if any(g is value for value in saved):
+                shared.add(id(g._array))
+            _add_cotangent(cotangents, parent, index, g)
+
+
+def _on_tape(node: Node, saved: list[Any]) -> list[Any]:
+    """Return the saved values with the outputs among them as what they are on the tape."""
+    first = len(node.plan.inputs)
+    restored = list(saved)
+    for at, index in enumerate(node.plan.outputs, first):
+        twin = saved[at]
+        restored[at] = tensor = wrap(twin._array, twin.backend)
+        tensor._writes, tensor.node, tensor.index = twin._writes, node, index
+    return restored
+
+
+def _unbroadcast(op: Op, rule: Rule, g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum g over the axes along which an input of `shape` was broadcast."""
+    fits = len(g.shape) >= len(shape) and all(
+        n in (1, m) for n, m in zip(reversed(shape), reversed(g.shape), strict=False)
+    )
+    if not (op.elementwise and fits):
+        raise RuntimeError(
+            f"{op.name}: the derivative rule for {', '.join(rule.names)} returned shape {g.shape} "
+            f"for an input of shape {shape}"
+        )
+    summed: Tensor = apply(TABLE["sum_to"], (g,), {"shape": shape})
+    return summed

@@ -1,0 +1,303 @@
+"""Tensor's operators and NumPy-style methods: each one line that calls an op by name."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .engine import Tensor
+
+#: What the methods call: name -> op, or function over ops. `minigrad.ops` fills it.
+OPS: dict[str, "Callable[..., Tensor]"] = {}
+
+_OPERANDS = (int, float, complex, np.generic, np.ndarray)
+
+Axis = int | Sequence[int] | None
+
+
+class Methods:
+    """The part of Tensor that users type; what each does is said where its op is defined."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def update(self, name: str, other: Any) -> "Tensor": ...
+
+    def __add__(self, other: Any) -> "Tensor":
+        return OPS["add"](self, other)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return OPS["subtract"](self, other)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return OPS["multiply"](self, other)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return OPS["divide"](self, other)
+
+    def __floordiv__(self, other: Any) -> "Tensor":
+        return OPS["floor_divide"](self, other)
+
+    def __mod__(self, other: Any) -> "Tensor":
+        return OPS["remainder"](self, other)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return OPS["pow"](self, other)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return OPS["matmul"](self, other)
+
+    def __and__(self, other: Any) -> "Tensor":
+        return OPS["bitwise_and"](self, other)
+
+    def __or__(self, other: Any) -> "Tensor":
+        return OPS["bitwise_or"](self, other)
+
+    def __xor__(self, other: Any) -> "Tensor":
+        return OPS["bitwise_xor"](self, other)
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return OPS["add"](other, self)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return OPS["subtract"](other, self)
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return OPS["multiply"](other, self)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return OPS["divide"](other, self)
+
+    def __rfloordiv__(self, other: Any) -> "Tensor":
+        return OPS["floor_divide"](other, self)
+
+    def __rmod__(self, other: Any) -> "Tensor":
+        return OPS["remainder"](other, self)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return OPS["pow"](other, self)
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return OPS["matmul"](other, self)
+
+    def __rand__(self, other: Any) -> "Tensor":
+        return OPS["bitwise_and"](other, self)
+
+    def __ror__(self, other: Any) -> "Tensor":
+        return OPS["bitwise_or"](other, self)
+
+    def __rxor__(self, other: Any) -> "Tensor":
+        return OPS["bitwise_xor"](other, self)
+
+    def __iadd__(self, other: Any) -> "Tensor":
+        return self.update("add", other)
+
+    def __isub__(self, other: Any) -> "Tensor":
+        return self.update("subtract", other)
+
+    def __imul__(self, other: Any) -> "Tensor":
+        return self.update("multiply", other)
+
+    def __itruediv__(self, other: Any) -> "Tensor":
+        return self.update("divide", other)
+
+    def __ifloordiv__(self, other: Any) -> "Tensor":
+        return self.update("floor_divide", other)
+
+    def __imod__(self, other: Any) -> "Tensor":
+        return self.update("remainder", other)
+
+    def __ipow__(self, other: Any) -> "Tensor":
+        return self.update("pow", other)
+
+    def __imatmul__(self, other: Any) -> "Tensor":
+        return self.update("matmul", other)
+
+    def __iand__(self, other: Any) -> "Tensor":
+        return self.update("bitwise_and", other)
+
+    def __ior__(self, other: Any) -> "Tensor":
+        return self.update("bitwise_or", other)
+
+    def __ixor__(self, other: Any) -> "Tensor":
+        return self.update("bitwise_xor", other)
+
+    def __neg__(self) -> "Tensor":
+        return OPS["negative"](self)
+
+    def __pos__(self) -> "Tensor":
+        return OPS["positive"](self)
+
+    def __abs__(self) -> "Tensor":
+        return OPS["abs"](self)
+
+    def __invert__(self) -> "Tensor":
+        return OPS["bitwise_invert"](self)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return OPS["less"](self, other)
+
+    def __le__(self, other: Any) -> "Tensor":
+        return OPS["less_equal"](self, other)
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return OPS["greater"](self, other)
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return OPS["greater_equal"](self, other)
+
+    def __eq__(self, other: object) -> Any:  # type: ignore[override]
+        return _compare("equal", self, other)
+
+    def __ne__(self, other: object) -> Any:  # type: ignore[override]
+        return _compare("not_equal", self, other)
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        return OPS["getitem"](self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        OPS["setitem"](self, key, value)
+
+    @property
+    def at(self) -> Any:
+        """Functional changes: `x.at[key].set(v)` and `.add(v)` return a new, differentiable tensor."""
+        return OPS["at"](self)
+
+    @property
+    def T(self) -> "Tensor":
+        """The tensor with its axes reversed."""
+        return OPS["transpose"](self)
+
+    @property
+    def mT(self) -> "Tensor":
+        """The tensor with its last two axes exchanged."""
+        return OPS["matrix_transpose"](self)
+
+    def abs(self) -> "Tensor":
+        return OPS["abs"](self)
+
+    def exp(self) -> "Tensor":
+        return OPS["exp"](self)
+
+    def log(self) -> "Tensor":
+        return OPS["log"](self)
+
+    def sqrt(self) -> "Tensor":
+        return OPS["sqrt"](self)
+
+    def tanh(self) -> "Tensor":
+        return OPS["tanh"](self)
+
+    def sigmoid(self) -> "Tensor":
+        return OPS["sigmoid"](self)
+
+    def relu(self) -> "Tensor":
+        return OPS["relu"](self)
+
+    def sign(self) -> "Tensor":
+        return OPS["sign"](self)
+
+    def isnan(self) -> "Tensor":
+        return OPS["isnan"](self)
+
+    def isinf(self) -> "Tensor":
+        return OPS["isinf"](self)
+
+    def isfinite(self) -> "Tensor":
+        return OPS["isfinite"](self)
+
+    def clip(self, min: Any = None, max: Any = None) -> "Tensor":
+        return OPS["clip"](self, min, max)
+
+    def sum(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False, **unknown: Any
+    ) -> "Tensor":
+        return OPS["sum"](self, axis=axis, dtype=dtype, keepdims=keepdims, **unknown)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
+        return OPS["mean"](self, axis=axis, keepdims=keepdims, **unknown)
+
+    def max(self, axis: Axis = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
+        return OPS["max"](self, axis=axis, keepdims=keepdims, **unknown)
+
+    def min(self, axis: Axis = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
+        return OPS["min"](self, axis=axis, keepdims=keepdims, **unknown)
+
+    def any(self, axis: Axis = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
+        return OPS["any"](self, axis=axis, keepdims=keepdims, **unknown)
+
+    def all(self, axis: Axis = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
+        return OPS["all"](self, axis=axis, keepdims=keepdims, **unknown)
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
+        return OPS["logsumexp"](self, axis=axis, keepdims=keepdims, **unknown)
+
+    def var(
+        self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False, **unknown: Any
+    ) -> "Tensor":
+        return OPS["var"](self, axis=axis, correction=correction, keepdims=keepdims, **unknown)
+
+    def std(
+        self, axis: Axis = None, correction: float = 0.0, keepdims: bool = False, **unknown: Any
+    ) -> "Tensor":
+        return OPS["std"](self, axis=axis, correction=correction, keepdims=keepdims, **unknown)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
+        return OPS["argmax"](self, axis=axis, keepdims=keepdims, **unknown)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
+        return OPS["argmin"](self, axis=axis, keepdims=keepdims, **unknown)
+
+    def softmax(self, axis: int = -1, **unknown: Any) -> "Tensor":
+        return OPS["softmax"](self, axis=axis, **unknown)
+
+    def log_softmax(self, axis: int = -1, **unknown: Any) -> "Tensor":
+        return OPS["log_softmax"](self, axis=axis, **unknown)
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        return OPS["reshape"](self, shape[0] if len(shape) == 1 else shape)
+
+    def flatten(self, start_axis: int = 0, end_axis: int = -1) -> "Tensor":
+        return OPS["flatten"](self, start_axis, end_axis)
+
+    def transpose(self, *axes: Any) -> "Tensor":
+        return OPS["transpose"](self, *axes)
+
+    def swapaxes(self, axis1: int, axis2: int) -> "Tensor":
+        return OPS["swapaxes"](self, axis1, axis2)
+
+    def expand_dims(self, axis: int | tuple[int, ...]) -> "Tensor":
+        return OPS["expand_dims"](self, axis)
+
+    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> "Tensor":
+        return OPS["squeeze"](self, axis)
+
+    def broadcast_to(self, shape: Sequence[int]) -> "Tensor":
+        return OPS["broadcast_to"](self, shape)
+
+    def flip(self, axis: int | tuple[int, ...] | None = None) -> "Tensor":
+        return OPS["flip"](self, axis=axis)
+
+    def nonzero(self) -> Any:
+        return OPS["nonzero"](self)
+
+    def copy(self) -> "Tensor":
+        return OPS["copy"](self)
+
+    def astype(self, dtype: Any, copy: bool = True) -> "Tensor":
+        return OPS["astype"](self, dtype, copy=copy)
+
+    def to(self, backend: Any) -> "Tensor":
+        return OPS["to"](self, backend)
+
+    def to_device(self, device: str, /) -> "Tensor":
+        return OPS["to_device"](self, device)
+
+
+def _compare(name: str, x: Methods, other: object) -> Any:
+    # What is no operand is unequal, as Python has it: `x == None` is False.
+    if isinstance(other, (Methods, *_OPERANDS)):
+        return OPS[name](x, other)
+    return NotImplemented

@@ -1,0 +1,269 @@
+"""Indexing as NumPy has it. Index arrays are arguments of the ops, the rest of the key is a param."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine import Op, Tensor, apply
+from .creation import asarray
+from .reductions import sum_to
+
+__all__ = [
+    "getitem",
+    "nonzero",
+    "setitem",
+]
+
+
+class Slice(NamedTuple):
+    """A slice as a hashable param."""
+
+    start: int | None
+    stop: int | None
+    step: int | None
+
+
+class Array(NamedTuple):
+    """The place in a key of index array number `number`."""
+
+    number: int
+
+
+Key = tuple[Any, ...]
+
+
+def _filled(key: Key, indices: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the key as arrays understand it."""
+    return tuple(
+        indices[k.number] if type(k) is Array else slice(*k) if type(k) is Slice else k for k in key
+    )
+
+
+def _getitem_forward(xp: Any, x: Any, *indices: Any, key: Key) -> Any:
+    return x[_filled(key, indices)]
+
+
+def _scatter_forward(xp: Any, v: Any, *indices: Any, key: Key, shape: tuple[int, ...]) -> Any:
+    out = xp.zeros(shape, dtype=v.dtype)
+    _accumulate(xp, out, indices, key, v)
+    return out
+
+
+def _accumulate(xp: Any, out: Any, indices: tuple[Any, ...], key: Key, v: Any) -> None:
+    if indices:  # elements may be named more than once
+        xp.scatter_add(out, _filled(key, indices), v)
+    else:
+        out[_filled(key, indices)] += v
+
+
+def _index_set_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> Any:
+    out = xp.array(x, copy=True)
+    out[_filled(key, indices)] = v
+    return out
+
+
+def _index_add_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> Any:
+    out = xp.array(x, copy=True)
+    _accumulate(xp, out, indices, key, v)
+    return out
+
+
+def _setitem_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> None:
+    x[_filled(key, indices)] = v
+
+
+_getitem: Op = Op(
+    "getitem",
+    _getitem_forward,
+    vjp=dict(
+        x=lambda g, x_shape, indices, key: apply(
+            _scatter, (g, *indices), {"key": key, "shape": x_shape}
+        )
+    ),
+    view=True,
+)
+_scatter: Op = Op(
+    "scatter",
+    _scatter_forward,
+    vjp=dict(v=lambda g, indices, key: apply(_getitem, (g, *indices), {"key": key})),
+)
+_index_set: Op = Op(
+    "index_set",
+    _index_set_forward,
+    vjp=dict(
+        x=lambda g, indices, key: apply(_index_set, (g, 0, *indices), {"key": key}),
+        v=lambda g, v_shape, indices, key: sum_to(
+            apply(_getitem, (g, *indices), {"key": key}), v_shape
+        ),
+    ),
+    promotes=("x", "v"),
+)
+_index_add = Op(
+    "index_add",
+    _index_add_forward,
+    vjp=dict(
+        x=lambda g: g,
+        v=lambda g, v_shape, indices, key: sum_to(
+            apply(_getitem, (g, *indices), {"key": key}), v_shape
+        ),
+    ),
+    promotes=("x", "v"),
+)
+_setitem = Op("setitem", _setitem_forward, writes=("x",))
+_nonzero = Op(
+    "nonzero",
+    lambda xp, x: xp.stack(xp.nonzero(x)),
+    syncs=True,
+)
+
+
+def nonzero(x: Tensor, /) -> tuple[Tensor, ...]:
+    """Return for each axis the indices of the elements that are not zero; waits for a device."""
+    if not x.ndim:
+        raise ValueError("nonzero: a 0-d tensor has no axes")
+    return tuple(_nonzero(x))
+
+
+def _parse(x: Tensor, key: Any) -> tuple[Key, list[Tensor]]:
+    """Split a NumPy-style key into a hashable one and its index arrays.
+
+    A boolean mask stands for the integer arrays of its true places. IndexError for what is no
+    index, or a mask that does not fit.
+    """
+    parsed: list[Any] = []
+    arrays: list[Tensor] = []
+    for k in key if isinstance(key, tuple) else (key,):
+        if k is None or k is Ellipsis or type(k) is int:
+            parsed.append(k)
+            continue
+        if isinstance(k, slice):
+            parsed.append(
+                Slice(*(None if n is None else n.__index__() for n in (k.start, k.stop, k.step)))
+            )
+            continue
+        if isinstance(k, int | np.integer) and not isinstance(k, bool):
+            parsed.append(int(k))
+            continue
+        index = k if isinstance(k, Tensor) else _as_index(x, k)
+        if index.dtype.kind == "b":
+            found = _places(x, index, parsed, arrays)
+        elif index.dtype.kind in "iu":
+            found = (index,)
+        else:
+            raise IndexError(
+                f"an index is made of integers, booleans and slices, not {index.dtype}"
+            )
+        for array in found:
+            parsed.append(Array(len(arrays)))
+            arrays.append(array)
+    return tuple(parsed), arrays
+
+
+def _as_index(x: Tensor, k: Any) -> Tensor:
+    if isinstance(k, list) and not k:
+        k = np.empty(0, np.int64)
+    try:
+        return asarray(k, backend=x.backend)
+    except (TypeError, ValueError) as error:
+        raise IndexError(f"expected an index, got {k!r}: {error}") from error
+
+
+def _places(x: Tensor, mask: Tensor, before: list[Any], arrays: list[Tensor]) -> tuple[Tensor, ...]:
+    """Return a mask as index arrays. A 0-d mask takes a new axis, of length 1 or 0."""
+    if not mask.ndim:
+        before.append(None)
+        return (asarray(np.zeros(int(bool(mask)), np.int64), backend=x.backend),)
+    if Ellipsis not in before:
+        at = sum(map(_axes_taken, before))
+        expected = x.shape[at : at + mask.ndim]
+        if mask.shape != expected:
+            raise IndexError(
+                f"a mask of shape {mask.shape} at axis {at} does not fit a tensor of shape {x.shape}"
+            )
+    return nonzero(mask)
+
+
+def _axes_taken(k: Any) -> int:
+    """Return how many axes of the indexed tensor an element of a key takes."""
+    return 0 if k is None else 1
+
+
+def getitem(x: Tensor, key: Any) -> Tensor:
+    """Return x[key] for every key NumPy knows: a view for ints and slices, a copy for arrays.
+
+    Index arrays may name an element repeatedly; its gradients accumulate. IndexError for a key
+    that does not fit, naming the first bad position and value.
+    """
+    parsed, arrays = _parse(x, key)
+    return _indexed(_getitem, x, (), parsed, arrays)
+
+
+def setitem(x: Tensor, key: Any, value: Any) -> None:
+    """Write x[key] = value in place; refused on tracked operands while recording.
+
+    The value must fit: TypeError for a float into integers, as everywhere in place.
+    """
+    parsed, arrays = _parse(x, key)
+    _indexed(_setitem, x, (fitting(x, value),), parsed, arrays)
+
+
+_RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
+
+
+def fitting(x: Tensor, value: Any) -> Any:
+    """Return value as something that can be written into x, or raise TypeError."""
+    if type(value) not in (bool, int, float, complex) and not isinstance(value, Tensor):
+        value = asarray(value, backend=x.backend)
+    dtype = value.dtype if isinstance(value, Tensor) else np.dtype(type(value))
+    if _RANKS[dtype.kind] > _RANKS[x.dtype.kind]:
+        raise TypeError(f"{dtype} cannot be written into {x.dtype}; cast it with astype first")
+    return value
+
+
+def _indexed(op: Op, x: Tensor, more: tuple[Any, ...], key: Key, arrays: list[Tensor]) -> Any:
+    try:
+        return apply(op, (x, *more, *arrays), {"key": key})
+    except IndexError as error:
+        _name_bad_index(x, key, arrays, error)
+        raise
+
+
+def _name_bad_index(x: Tensor, key: Key, arrays: list[Tensor], error: IndexError) -> None:
+    """Raise a better IndexError if an index array is out of range: where, and which value."""
+    axis = 0
+    for place, k in enumerate(key):
+        if k is Ellipsis:
+            axis = x.ndim - sum(map(_axes_taken, key[place + 1 :]))
+            continue
+        if type(k) is Array and axis < x.ndim:
+            index, length = arrays[k.number].numpy(), x.shape[axis]
+            bad = np.argwhere((index < -length) | (index >= length))
+            if len(bad):
+                at = tuple(int(i) for i in bad[0])
+                raise IndexError(
+                    f"index {index[at]} at position {at} is out of bounds for axis {axis} "
+                    f"of length {length}"
+                ) from error
+        axis += _axes_taken(k)
+
+
+class At:
+    """`x.at[key]`: changes of x that return a new tensor and are differentiable."""
+
+    def __init__(self, x: Tensor, key: Any = ()) -> None:
+        self._x, self._key = x, key
+
+    def __getitem__(self, key: Any) -> "At":
+        return At(self._x, key)
+
+    def set(self, value: Any) -> Tensor:
+        """Return a copy of x with x[key] = value."""
+        parsed, arrays = _parse(self._x, self._key)
+        result: Tensor = _indexed(_index_set, self._x, (value,), parsed, arrays)
+        return result
+
+    def add(self, value: Any) -> Tensor:
+        """Return a copy of x with value added at x[key]; elements named twice get both."""
+        parsed, arrays = _parse(self._x, self._key)
+        result: Tensor = _indexed(_index_add, self._x, (value,), parsed, arrays)
+        return result

@@ -1,0 +1,330 @@
+"""Reductions. A cotangent is spread back over the axes that were reduced."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine import Op, Tensor
+from .creation import astype
+from .elementwise import equal, exp, isfinite, where
+
+__all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "std",
+    "sum",
+    "var",
+]
+
+
+Axis = int | Sequence[int] | None
+
+# Adding n float32 one after another loses up to n/2 ulp; this many is a harmless block.
+_BLOCK = 1024
+
+
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Return axes as distinct non-negative ints in the order given, all of them for None."""
+    if axis is None:
+        return tuple(range(ndim))
+    given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    chosen = tuple(int(a.__index__()) + (ndim if a < 0 else 0) for a in given)
+    for a, normal in zip(given, chosen, strict=True):
+        if not 0 <= normal < ndim:
+            raise np.exceptions.AxisError(f"axis {a} is out of bounds for {ndim} dimensions")
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"each axis can be named once, got {given}")
+    return chosen
+
+
+def reject_unknown(name: str, unknown: Mapping[str, Any]) -> None:
+    """Raise TypeError for keywords that do not exist, naming the ones PyTorch's habit means."""
+    meant = {"dim": "axis", "keepdim": "keepdims"}
+    for keyword in unknown:
+        hint = f"; minigrad calls it {meant[keyword]}=" if keyword in meant else ""
+        raise TypeError(f"{name}: unexpected keyword {keyword!r}{hint}")
+
+
+def accurate_sum(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Sum so that the error does not grow with the length: in blocks, pairwise or in float64.
+
+    NumPy adds pairwise only along the contiguous end; along other axes it adds row by row.
+    """
+    if x.dtype.kind not in "fc" or x.dtype.itemsize >= (8 if x.dtype.kind == "f" else 16):
+        return xp.sum(x, axis=axis, keepdims=keepdims)
+    trailing = sorted(axis) == list(range(x.ndim - len(axis), x.ndim))
+    count = math.prod(x.shape[a] for a in axis)
+    small = count <= _BLOCK or (trailing and x.flags.c_contiguous)
+    if small and x.dtype.itemsize > 2:
+        return xp.sum(x, axis=axis, keepdims=keepdims)
+    if axis == (0,) and x.ndim == 2 and x.dtype == np.float32 and x.flags.c_contiguous:
+        total = _column_sums(xp, x)
+        return total[None] if keepdims else total
+    wide = np.complex128 if x.dtype.kind == "c" else np.float64
+    return xp.astype(xp.sum(x, axis=axis, dtype=wide, keepdims=keepdims), x.dtype)
+
+
+def _column_sums(xp: Any, x: Any) -> Any:
+    """Sum a long matrix over its rows, block by block as products with a vector of ones."""
+    while len(x) > 1:
+        blocks = len(x) // _BLOCK
+        whole = x[: blocks * _BLOCK].reshape(blocks, _BLOCK, x.shape[1])
+        rest = x[blocks * _BLOCK :]
+        parts = [xp.matmul(xp.ones(_BLOCK, dtype=x.dtype), whole)] if blocks else []
+        if len(rest):
+            parts.append(xp.matmul(xp.ones((1, len(rest)), dtype=x.dtype), rest))
+        x = xp.concatenate(parts)
+    return x[0]
+
+
+def spread(g: Tensor, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Tensor:
+    """Repeat the result of a reduction (or its cotangent) over the axes that were reduced."""
+    if not keepdims and g.ndim < len(shape):
+        g = g.reshape(tuple(1 if i in axis else n for i, n in enumerate(shape)))
+    return g.broadcast_to(shape)
+
+
+def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
+    return math.prod(shape[a] for a in axis)
+
+
+sum_op = Op(
+    "sum",
+    lambda xp, x, *, axis, keepdims: accurate_sum(xp, x, axis, keepdims),
+    vjp=dict(x=lambda g, x_shape, axis, keepdims: spread(g, x_shape, axis, keepdims)),
+)
+
+
+def _sum_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
+    extra = x.ndim - len(shape)
+    axis = tuple(i for i in range(x.ndim) if i < extra or (shape[i - extra] == 1 != x.shape[i]))
+    return accurate_sum(xp, x, axis, keepdims=True).reshape(shape) if axis else x[...]
+
+
+_sum_to_op = Op(
+    "sum_to",
+    _sum_to,
+    vjp=dict(x=lambda g, x_shape: g.broadcast_to(x_shape)),
+    view=True,
+)
+
+
+def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum x over the axes along which a tensor of `shape` would be broadcast to x's shape."""
+    return _sum_to_op(x, shape=shape)
+
+
+def _mean_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return accurate_sum(xp, x, axis, keepdims) / _count(x.shape, axis)
+
+
+_mean = Op(
+    "mean",
+    _mean_forward,
+    vjp=dict(
+        x=lambda g, x_shape, axis, keepdims: spread(
+            g / _count(x_shape, axis), x_shape, axis, keepdims
+        )
+    ),
+    promotes=("x",),
+    floating=True,
+)
+
+
+def _var_forward(
+    xp: Any, x: Any, *, axis: tuple[int, ...], correction: float, keepdims: bool
+) -> Any:
+    deviation = x - _mean_forward(xp, x, axis=axis, keepdims=True)
+    freedom = _count(x.shape, axis) - correction
+    squares = xp.square(xp.abs(deviation))
+    return accurate_sum(xp, squares, axis, keepdims) / (freedom if freedom > 0 else float("nan"))
+
+
+def _slope(
+    g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float, keepdims: bool
+) -> Tensor:
+    """g · (x − mean) / (n − correction): half the derivative of the variance."""
+    g = spread(g / (_count(x.shape, axis) - correction), x.shape, axis, keepdims)
+    return g * (x - mean(x, axis=axis, keepdims=True))
+
+
+_var = Op(
+    "var",
+    _var_forward,
+    vjp=dict(
+        x=lambda g, x, axis, correction, keepdims: _slope(2 * g, x, axis, correction, keepdims)
+    ),
+    promotes=("x",),
+    floating=True,
+)
+
+
+def _inverse_or_zero(x: Tensor) -> Tensor:
+    return where(equal(x, 0), 0, 1 / where(equal(x, 0), 1, x))
+
+
+_std = Op(
+    "std",
+    lambda xp, x, *, axis, correction, keepdims: xp.sqrt(
+        _var_forward(xp, x, axis=axis, correction=correction, keepdims=keepdims)
+    ),
+    vjp=dict(
+        x=lambda g, out, x, axis, correction, keepdims: _slope(
+            g * _inverse_or_zero(out), x, axis, correction, keepdims
+        )
+    ),
+    promotes=("x",),
+    floating=True,
+)
+
+
+def _shared(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
+    """Give each of k tied extremes 1/k of the cotangent; k is counted and divided in float64."""
+    ties = equal(x, spread(out, x.shape, axis, keepdims))
+    count = astype(sum(ties, axis=axis, keepdims=keepdims), np.float64)
+    share = astype(astype(g, np.float64) / count, g.dtype)
+    return where(ties, spread(share, x.shape, axis, keepdims), 0)
+
+
+_max = Op(
+    "max",
+    lambda xp, x, *, axis, keepdims: xp.max(x, axis=axis, keepdims=keepdims),
+    vjp=dict(x=_shared),
+)
+_min = Op(
+    "min",
+    lambda xp, x, *, axis, keepdims: xp.min(x, axis=axis, keepdims=keepdims),
+    vjp=dict(x=_shared),
+)
+
+
+def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    top = xp.max(x, axis=axis, keepdims=True)
+    shift = xp.where(xp.isfinite(top), top, 0)  # a slice of -inf alone must not become nan
+    total = accurate_sum(xp, xp.exp(x - shift), axis, True)
+    out = xp.where(total == 0, -xp.inf, xp.log(xp.where(total == 0, 1, total)) + shift)
+    return out if keepdims else xp.squeeze(out, axis)
+
+
+def _logsumexp_x(
+    g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
+) -> Tensor:
+    finite = where(isfinite(out), out, 0)
+    weights = exp(x - spread(finite, x.shape, axis, keepdims))
+    return spread(g, x.shape, axis, keepdims) * weights
+
+
+_logsumexp = Op(
+    "logsumexp", _logsumexp_forward, vjp=dict(x=_logsumexp_x), promotes=("x",), floating=True
+)
+
+_any = Op("any", lambda xp, x, *, axis, keepdims: xp.any(x, axis=axis, keepdims=keepdims))
+_all = Op("all", lambda xp, x, *, axis, keepdims: xp.all(x, axis=axis, keepdims=keepdims))
+_argmax = Op("argmax", lambda xp, x, *, axis, keepdims: xp.argmax(x, axis=axis, keepdims=keepdims))
+_argmin = Op("argmin", lambda xp, x, *, axis, keepdims: xp.argmin(x, axis=axis, keepdims=keepdims))
+
+
+def _reduce(op: Op, x: Any, axis: Axis, unknown: Mapping[str, Any], **params: Any) -> Tensor:
+    if unknown:
+        reject_unknown(op.name, unknown)
+    if not isinstance(x, Tensor):
+        x = Tensor(x)
+    return op(x, axis=axes_of(axis, x.ndim), **params)
+
+
+def sum(
+    x: Tensor, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **unknown: Any
+) -> Tensor:
+    """Sum over axes, all where None; small integers and bools are summed as int64.
+
+    dtype: what x is cast to first.
+    """
+    if dtype is not None:
+        x = astype(x, dtype, copy=False)
+    return _reduce(sum_op, x, axis, unknown, keepdims=keepdims)
+
+
+def mean(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
+    """Mean over axes, all where None."""
+    return _reduce(_mean, x, axis, unknown, keepdims=keepdims)
+
+
+def var(
+    x: Tensor,
+    /,
+    axis: Axis = None,
+    *,
+    correction: float = 0.0,
+    keepdims: bool = False,
+    **unknown: Any,
+) -> Tensor:
+    """Variance over axes: squared deviations from the mean, summed, over n - correction."""
+    return _reduce(_var, x, axis, unknown, correction=correction, keepdims=keepdims)
+
+
+def std(
+    x: Tensor,
+    /,
+    axis: Axis = None,
+    *,
+    correction: float = 0.0,
+    keepdims: bool = False,
+    **unknown: Any,
+) -> Tensor:
+    """Square root of `var`; its derivative where all elements are equal is 0."""
+    return _reduce(_std, x, axis, unknown, correction=correction, keepdims=keepdims)
+
+
+def max(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
+    """Maximum over axes; tied elements share the gradient equally."""
+    return _reduce(_max, x, axis, unknown, keepdims=keepdims)
+
+
+def min(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
+    """Minimum over axes; tied elements share the gradient equally."""
+    return _reduce(_min, x, axis, unknown, keepdims=keepdims)
+
+
+def logsumexp(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
+    """log Σ exp(x) over axes without overflow; -inf where all elements are -inf."""
+    return _reduce(_logsumexp, x, axis, unknown, keepdims=keepdims)
+
+
+def any(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
+    """Whether any element over the axes is true."""
+    return _reduce(_any, x, axis, unknown, keepdims=keepdims)
+
+
+def all(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
+    """Whether all elements over the axes are true."""
+    return _reduce(_all, x, axis, unknown, keepdims=keepdims)
+
+
+def argmax(
+    x: Tensor, /, axis: int | None = None, *, keepdims: bool = False, **unknown: Any
+) -> Tensor:
+    """Index of the first maximum along an axis, of the flattened x where None."""
+    return _arg(_argmax, x, axis, keepdims, unknown)
+
+
+def argmin(
+    x: Tensor, /, axis: int | None = None, *, keepdims: bool = False, **unknown: Any
+) -> Tensor:
+    """Index of the first minimum along an axis, of the flattened x where None."""
+    return _arg(_argmin, x, axis, keepdims, unknown)
+
+
+def _arg(op: Op, x: Tensor, axis: int | None, keepdims: bool, unknown: Mapping[str, Any]) -> Tensor:
+    if unknown:
+        reject_unknown(op.name, unknown)
+    if axis is not None:
+        (axis,) = axes_of(axis, x.ndim)
+    return op(x, axis=axis, keepdims=keepdims)
