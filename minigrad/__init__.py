@@ -9,8 +9,9 @@ if (_checkout / "kernels" / "cpu").is_dir():
 
 import numpy as _np
 
-from . import autograd, backends, random
+from . import autograd, backends, data, nn, optim, random
 from .backends import use_backend
+from .checks import GradcheckError, gradcheck
 from .engine import (
     Op,
     Tensor,
@@ -21,6 +22,7 @@ from .engine import (
     no_grad,
     set_default_dtype,
 )
+from .observers import AnomalyError, Profile, detect_anomaly, profile
 from .ops import *
 from .random import manual_seed, rand, randint, randn
 

@@ -70,11 +70,13 @@ def get_default_dtype() -> np.dtype[Any]:
 class Observer(Protocol):
     """What sees each operation: anomaly detection, profiling, drawing. One per context."""
 
+    synchronizes: bool  # wait for the device before an operation's time is taken
+
     def ran(self, call: "Call") -> None:
         """An operation has run."""
 
-    def entered(self, node: "Node") -> None:
-        """`backward` is about to call the rules of `node`."""
+    def entered(self, node: "Node | None") -> None:
+        """`backward` is about to call the rules of `node`; None: it is over."""
 
     def read(self, tensor: "Tensor") -> None:
         """A value is about to travel from the device to the host."""
@@ -937,7 +939,7 @@ def _promoted(op: Op, args: Sequence[Any], inexact: bool) -> list[Any]:
 def _check_writes(op: Op, args: Sequence[Any], wanted: int) -> None:
     if wanted and _recording.get():
         raise RuntimeError(
-            f"{op.name} changes a tensor in place, but {_described(op, args)} take part in "
+            f"{op.name} changes a tensor in place, but {described(op, args)} take part in "
             "differentiation while recording; do it under no_grad(), or use the functional form "
             "(x.at[i].set(v), x.at[i].add(v), x + v)"
         )
@@ -955,7 +957,7 @@ def _explain(error: Exception, op: Op, args: Sequence[Any]) -> NoReturn:
         lengths = " and ".join(str(s[axis]) for s in shapes if len(s) >= -axis)
         detail = f"the shapes do not broadcast: axis {axis} has lengths {lengths}"
     detail = detail.removeprefix(f"{op.name}: ")
-    raise kind(f"{op.name}: {detail}; got {_described(op, args)}") from error
+    raise kind(f"{op.name}: {detail}; got {described(op, args)}") from error
 
 
 def _broken_axis(shapes: Iterable[tuple[int, ...]]) -> int:
@@ -967,7 +969,8 @@ def _broken_axis(shapes: Iterable[tuple[int, ...]]) -> int:
     return 0
 
 
-def _described(op: Op, args: Sequence[Any]) -> str:
+def described(op: Op, args: Sequence[Any]) -> str:
+    """Return names, dtypes and shapes of an op's arguments for a message."""
     names = itertools.chain(op.inputs, itertools.repeat(op.variadic))
     return ", ".join(
         f"{name}: {a.dtype} {a.shape}" if isinstance(a, Tensor) else f"{name}: {a!r}"
@@ -983,6 +986,8 @@ def _show(
         return
     if op.syncs:
         observer.read(args[0])
+    if observer.synchronizes and outputs:
+        outputs[0].backend.synchronize()
     observer.ran(Call(op, args, params, tuple(outputs), perf_counter() - started))
 
 
@@ -1048,6 +1053,8 @@ def backward(
                         node.saved, node.parents = None, []
     finally:
         _recording.reset(token)
+        if _observing and (observer := _observer.get()) is not None:
+            observer.entered(None)
     if targets is None:
         return []
     return [None if t.node is None else found[t.node, t.index] for t in targets]

@@ -149,9 +149,9 @@ def _dtype(dtype: Any, *values: Any) -> np.dtype[Any]:
     if dtype is not None:
         return np.dtype(dtype)
     kind = np.result_type(*map(np.asarray, values)).kind if values else "f"
-    return {"b": np.dtype(bool), "i": np.dtype(np.int64), "u": np.dtype(np.int64)}.get(
-        kind, get_default_dtype()
-    )
+    if kind == "c":
+        return np.result_type(get_default_dtype(), np.complex64)
+    return np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, get_default_dtype()))
 
 
 def zeros(

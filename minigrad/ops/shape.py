@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine import Op, Tensor, apply
+from ..engine import Op, Tensor
 from .reductions import axes_of, sum_to
 
 __all__ = [
@@ -173,12 +173,12 @@ def concat(arrays: Sequence[Tensor], /, axis: int | None = 0) -> Tensor:
     """Join tensors along an existing axis; None flattens them first. ValueError for none at all."""
     if axis is None:
         arrays, axis = [flatten(x) for x in arrays], 0
-    return apply(_concat, arrays, {"axis": _join_axis("concat", arrays, axis, 0)})
+    return _concat(*arrays, axis=_join_axis("concat", arrays, axis, 0))
 
 
 def stack(arrays: Sequence[Tensor], /, axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis. ValueError for none at all."""
-    return apply(_stack, arrays, {"axis": _join_axis("stack", arrays, axis, 1)})
+    return _stack(*arrays, axis=_join_axis("stack", arrays, axis, 1))
 
 
 def _join_axis(name: str, arrays: Sequence[Tensor], axis: int, more: int) -> int:
