@@ -1,10 +1,10 @@
 """Adam and AdamW in one pass over the parameter."""
 
-from types import NotImplementedType
+from typing import Any, Literal
 
 import numpy as np
 
-from .compiler import Array, loop, prange, plain
+from .compiler import Array, loop, plain, prange
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -22,7 +22,7 @@ def adam_update(
     weight_decay: Array,
     *,
     decoupled: bool,
-) -> NotImplementedType | None:
+) -> Any:
     """Update parameter ``p`` and its moments ``m`` and ``v`` in place from the gradient ``g``.
 
     All four have one shape and one dtype, float32 or float64; step (1 at the first update) and the
@@ -32,6 +32,7 @@ def adam_update(
     added to the gradient (Kingma and Ba, Adam, 2015, with an L2 penalty). Declines p, m, v that are
     not all contiguous in the same order, or not writable.
     """
+    order: Literal["C", "F"]
     if p.flags.carray and m.flags.carray and v.flags.carray:
         order = "C"
     elif p.flags.farray and m.flags.farray and v.flags.farray:

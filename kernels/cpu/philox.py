@@ -1,11 +1,10 @@
 """Random bits from a counter."""
 
-from types import NotImplementedType
 from typing import Any
 
 import numpy as np
 
-from .compiler import Array, jit, loop, prange
+from .compiler import Array, jit, loop, plain, prange
 
 MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 INCREMENTS = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -14,7 +13,7 @@ HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 CHUNK = 1 << 12  # blocks that one thread writes at a time
 
 
-def random_bits(state: Array, *, size: int) -> Array | NotImplementedType:
+def random_bits(state: Array, *, size: int) -> Any:
     """Return ``size`` random uint32 and advance ``state``, uint64 (key, stream, counter), in place.
 
     Philox4x32-10 (Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3,
@@ -25,14 +24,15 @@ def random_bits(state: Array, *, size: int) -> Array | NotImplementedType:
         return NotImplemented
     blocks = -(-size // 4)
     words = np.empty(4 * blocks, np.uint32)
-    _fill(blocks, *state, words)
+    _fill(blocks, plain(state), words)
     state[2:] += np.uint64(blocks)
     return words[:size]
 
 
 @loop(parallel_from=1 << 17)
-def _fill(key: Any, stream: Any, counter: Any, words: Array) -> None:
-    """Write the blocks from ``counter`` on, four words each, to ``words``."""
+def _fill(state: Array, words: Array) -> None:
+    """Write the blocks from the state's counter on, four words each, to ``words``."""
+    key, stream, counter = state[0], state[1], state[2]
     chunk = 4 * CHUNK
     for i in prange((words.size + chunk - 1) // chunk):
         low = (counter & LOW) + np.uint64(i) * np.uint64(CHUNK)
