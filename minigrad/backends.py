@@ -158,8 +158,19 @@ class BackendUnavailable(ImportError):
     """A backend that cannot be used here; the message says why and what to install."""
 
 
+def _broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """Return `numpy.broadcast_to(x, shape)`, for scalars at a fifth of its 2.5 µs."""
+    if x.ndim:
+        return np.broadcast_to(x, shape)
+    view: Array = np.ndarray(shape, x.dtype, x, strides=(0,) * len(shape))
+    view.flags.writeable = False
+    return view
+
+
 def _load_numpy() -> Backend:
-    return Backend("numpy", "cpu", np.ndarray, Namespace(np, np.add.at, refuse_now))
+    xp = Namespace(np, np.add.at, refuse_now)
+    xp.broadcast_to = _broadcast_to
+    return Backend("numpy", "cpu", np.ndarray, xp)
 
 
 def _load_numba() -> Backend:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 #: What the methods call: name -> op, or function over ops. `minigrad.ops` fills it.
 OPS: dict[str, "Callable[..., Tensor]"] = {}
 
+#: What the operators call: name -> op of two operands, without the way through OPS (0.3 µs).
+BINARY: dict[str, "Callable[[Any, Any], Tensor]"] = {}
+
 _OPERANDS = (int, float, complex, np.generic, np.ndarray)
 
 Axis = int | Sequence[int] | None
@@ -26,70 +29,70 @@ class Methods:
         def update(self, name: str, other: Any) -> "Tensor": ...
 
     def __add__(self, other: Any) -> "Tensor":
-        return OPS["add"](self, other)
+        return BINARY["add"](self, other)
 
     def __sub__(self, other: Any) -> "Tensor":
-        return OPS["subtract"](self, other)
+        return BINARY["subtract"](self, other)
 
     def __mul__(self, other: Any) -> "Tensor":
-        return OPS["multiply"](self, other)
+        return BINARY["multiply"](self, other)
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return OPS["divide"](self, other)
+        return BINARY["divide"](self, other)
 
     def __floordiv__(self, other: Any) -> "Tensor":
-        return OPS["floor_divide"](self, other)
+        return BINARY["floor_divide"](self, other)
 
     def __mod__(self, other: Any) -> "Tensor":
-        return OPS["remainder"](self, other)
+        return BINARY["remainder"](self, other)
 
     def __pow__(self, other: Any) -> "Tensor":
-        return OPS["pow"](self, other)
+        return BINARY["pow"](self, other)
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return OPS["matmul"](self, other)
+        return BINARY["matmul"](self, other)
 
     def __and__(self, other: Any) -> "Tensor":
-        return OPS["bitwise_and"](self, other)
+        return BINARY["bitwise_and"](self, other)
 
     def __or__(self, other: Any) -> "Tensor":
-        return OPS["bitwise_or"](self, other)
+        return BINARY["bitwise_or"](self, other)
 
     def __xor__(self, other: Any) -> "Tensor":
-        return OPS["bitwise_xor"](self, other)
+        return BINARY["bitwise_xor"](self, other)
 
     def __radd__(self, other: Any) -> "Tensor":
-        return OPS["add"](other, self)
+        return BINARY["add"](other, self)
 
     def __rsub__(self, other: Any) -> "Tensor":
-        return OPS["subtract"](other, self)
+        return BINARY["subtract"](other, self)
 
     def __rmul__(self, other: Any) -> "Tensor":
-        return OPS["multiply"](other, self)
+        return BINARY["multiply"](other, self)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return OPS["divide"](other, self)
+        return BINARY["divide"](other, self)
 
     def __rfloordiv__(self, other: Any) -> "Tensor":
-        return OPS["floor_divide"](other, self)
+        return BINARY["floor_divide"](other, self)
 
     def __rmod__(self, other: Any) -> "Tensor":
-        return OPS["remainder"](other, self)
+        return BINARY["remainder"](other, self)
 
     def __rpow__(self, other: Any) -> "Tensor":
-        return OPS["pow"](other, self)
+        return BINARY["pow"](other, self)
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return OPS["matmul"](other, self)
+        return BINARY["matmul"](other, self)
 
     def __rand__(self, other: Any) -> "Tensor":
-        return OPS["bitwise_and"](other, self)
+        return BINARY["bitwise_and"](other, self)
 
     def __ror__(self, other: Any) -> "Tensor":
-        return OPS["bitwise_or"](other, self)
+        return BINARY["bitwise_or"](other, self)
 
     def __rxor__(self, other: Any) -> "Tensor":
-        return OPS["bitwise_xor"](other, self)
+        return BINARY["bitwise_xor"](other, self)
 
     def __iadd__(self, other: Any) -> "Tensor":
         return self.update("add", other)
@@ -137,16 +140,16 @@ class Methods:
         return OPS["bitwise_invert"](self)
 
     def __lt__(self, other: Any) -> "Tensor":
-        return OPS["less"](self, other)
+        return BINARY["less"](self, other)
 
     def __le__(self, other: Any) -> "Tensor":
-        return OPS["less_equal"](self, other)
+        return BINARY["less_equal"](self, other)
 
     def __gt__(self, other: Any) -> "Tensor":
-        return OPS["greater"](self, other)
+        return BINARY["greater"](self, other)
 
     def __ge__(self, other: Any) -> "Tensor":
-        return OPS["greater_equal"](self, other)
+        return BINARY["greater_equal"](self, other)
 
     def __eq__(self, other: object) -> Any:  # type: ignore[override]
         return _compare("equal", self, other)

@@ -8,7 +8,7 @@ from ..engine import Op, Tensor, apply
 from . import random
 from .creation import asarray, astype
 from .elementwise import absorb, equal, exp, not_equal, where
-from .reductions import axes_of, reject_unknown, sum_op, sum_to
+from .reductions import accurate_sum, axes_of, reject_unknown, sum_op, sum_to
 from .shape import expand_dims, permute_dims, reshape
 
 __all__ = [
@@ -25,14 +25,19 @@ def _sum_last(x: Tensor, axis: int) -> Tensor:
     return sum_op(x, axis=(axis,), keepdims=True)
 
 
+def _shifted(xp: Any, x: Any, axis: int) -> Any:
+    """Return x minus its maximum along an axis, so that exp does not overflow."""
+    return x - xp.max(x, axis=axis, keepdims=True) if x.size else x
+
+
 def _softmax_forward(xp: Any, x: Any, *, axis: int) -> Any:
-    weights = xp.exp(x - xp.max(x, axis=axis, keepdims=True, initial=-xp.inf))
-    return weights / xp.sum(weights, axis=axis, keepdims=True)
+    weights = xp.exp(_shifted(xp, x, axis))
+    return weights / accurate_sum(xp, weights, (axis,), keepdims=True)
 
 
 def _log_softmax_forward(xp: Any, x: Any, *, axis: int) -> Any:
-    shifted = x - xp.max(x, axis=axis, keepdims=True, initial=-xp.inf)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    shifted = _shifted(xp, x, axis)
+    return shifted - xp.log(accurate_sum(xp, xp.exp(shifted), (axis,), keepdims=True))
 
 
 _softmax = Op(

@@ -58,18 +58,21 @@ def accurate_sum(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
 
     NumPy adds pairwise only along the contiguous end; along other axes it adds row by row.
     """
-    if x.dtype.kind not in "fc" or x.dtype.itemsize >= (8 if x.dtype.kind == "f" else 16):
-        return xp.sum(x, axis=axis, keepdims=keepdims)
-    trailing = sorted(axis) == list(range(x.ndim - len(axis), x.ndim))
-    count = math.prod(x.shape[a] for a in axis)
-    small = count <= _BLOCK or (trailing and x.flags.c_contiguous)
-    if small and x.dtype.itemsize > 2:
-        return xp.sum(x, axis=axis, keepdims=keepdims)
+    dtype = x.dtype
+    if dtype.kind not in "fc" or dtype.itemsize >= (8 if dtype.kind == "f" else 16):
+        return x.sum(axis=axis, keepdims=keepdims)
+    small = x.size <= _BLOCK or _count(x.shape, axis) <= _BLOCK
+    if dtype.itemsize > 2 and (small or _is_contiguous_end(x, axis)):
+        return xp.add.reduce(x, axis=axis, keepdims=keepdims)
     if axis == (0,) and x.ndim == 2 and x.dtype == np.float32 and x.flags.c_contiguous:
         total = _column_sums(xp, x)
         return total[None] if keepdims else total
     wide = np.complex128 if x.dtype.kind == "c" else np.float64
     return xp.astype(xp.sum(x, axis=axis, dtype=wide, keepdims=keepdims), x.dtype)
+
+
+def _is_contiguous_end(x: Any, axis: tuple[int, ...]) -> bool:
+    return x.flags.c_contiguous and sorted(axis) == list(range(x.ndim - len(axis), x.ndim))
 
 
 def _column_sums(xp: Any, x: Any) -> Any:
@@ -85,11 +88,25 @@ def _column_sums(xp: Any, x: Any) -> Any:
     return x[0]
 
 
-def spread(g: Tensor, shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Tensor:
-    """Repeat the result of a reduction (or its cotangent) over the axes that were reduced."""
-    if not keepdims and g.ndim < len(shape):
-        g = g.reshape(tuple(1 if i in axis else n for i, n in enumerate(shape)))
-    return g.broadcast_to(shape)
+def _spread_forward(xp: Any, x: Any, *, shape: tuple[int, ...], axis: tuple[int, ...]) -> Any:
+    out = xp.empty(shape, dtype=x.dtype)
+    kept = tuple([1 if i in axis else n for i, n in enumerate(shape)]) if x.ndim else ()
+    out[...] = x.reshape(kept)
+    return out
+
+
+_spread = Op(
+    "spread",
+    _spread_forward,
+    vjp=dict(
+        x=lambda g, x_shape, axis: sum_op(g, axis=axis, keepdims=True).reshape(x_shape),
+    ),
+)
+
+
+def spread(x: Tensor, shape: tuple[int, ...], axis: tuple[int, ...]) -> Tensor:
+    """Repeat the result of a reduction, or its cotangent, over the axes that were reduced."""
+    return _spread(x, shape=shape, axis=axis)
 
 
 def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
@@ -99,7 +116,7 @@ def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
 sum_op = Op(
     "sum",
     lambda xp, x, *, axis, keepdims: accurate_sum(xp, x, axis, keepdims),
-    vjp=dict(x=lambda g, x_shape, axis, keepdims: spread(g, x_shape, axis, keepdims)),
+    vjp=dict(x=lambda g, x_shape, axis: spread(g, x_shape, axis)),
 )
 
 
@@ -129,11 +146,7 @@ def _mean_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> 
 _mean = Op(
     "mean",
     _mean_forward,
-    vjp=dict(
-        x=lambda g, x_shape, axis, keepdims: spread(
-            g / _count(x_shape, axis), x_shape, axis, keepdims
-        )
-    ),
+    vjp=dict(x=lambda g, x_shape, axis: spread(g / _count(x_shape, axis), x_shape, axis)),
     promotes=("x",),
     floating=True,
 )
@@ -148,20 +161,16 @@ def _var_forward(
     return accurate_sum(xp, squares, axis, keepdims) / (freedom if freedom > 0 else float("nan"))
 
 
-def _slope(
-    g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float, keepdims: bool
-) -> Tensor:
+def _slope(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
     """g · (x − mean) / (n − correction): half the derivative of the variance."""
-    g = spread(g / (_count(x.shape, axis) - correction), x.shape, axis, keepdims)
+    g = spread(g / (_count(x.shape, axis) - correction), x.shape, axis)
     return g * (x - mean(x, axis=axis, keepdims=True))
 
 
 _var = Op(
     "var",
     _var_forward,
-    vjp=dict(
-        x=lambda g, x, axis, correction, keepdims: _slope(2 * g, x, axis, correction, keepdims)
-    ),
+    vjp=dict(x=lambda g, x, axis, correction: _slope(2 * g, x, axis, correction)),
     promotes=("x",),
     floating=True,
 )
@@ -177,9 +186,7 @@ _std = Op(
         _var_forward(xp, x, axis=axis, correction=correction, keepdims=keepdims)
     ),
     vjp=dict(
-        x=lambda g, out, x, axis, correction, keepdims: _slope(
-            g * _inverse_or_zero(out), x, axis, correction, keepdims
-        )
+        x=lambda g, out, x, axis, correction: _slope(g * _inverse_or_zero(out), x, axis, correction)
     ),
     promotes=("x",),
     floating=True,
@@ -188,10 +195,10 @@ _std = Op(
 
 def _shared(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
     """Give each of k tied extremes 1/k of the cotangent; k is counted and divided in float64."""
-    ties = equal(x, spread(out, x.shape, axis, keepdims))
+    ties = equal(x, spread(out, x.shape, axis))
     count = astype(sum(ties, axis=axis, keepdims=keepdims), np.float64)
     share = astype(astype(g, np.float64) / count, g.dtype)
-    return where(ties, spread(share, x.shape, axis, keepdims), 0)
+    return where(ties, spread(share, x.shape, axis), 0)
 
 
 _max = Op(
@@ -214,12 +221,10 @@ def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool
     return out if keepdims else xp.squeeze(out, axis)
 
 
-def _logsumexp_x(
-    g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool
-) -> Tensor:
+def _logsumexp_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     finite = where(isfinite(out), out, 0)
-    weights = exp(x - spread(finite, x.shape, axis, keepdims))
-    return spread(g, x.shape, axis, keepdims) * weights
+    weights = exp(x - spread(finite, x.shape, axis))
+    return spread(g, x.shape, axis) * weights
 
 
 _logsumexp = Op(

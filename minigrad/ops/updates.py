@@ -21,7 +21,7 @@ def _assign_forward(xp: Any, x: Any, value: Any) -> None:
     x[...] = value
 
 
-_assign = Op("assign", _assign_forward, writes=("x",))
+_assign = Op("assign", _assign_forward, outputs=(), writes=("x",))
 
 
 def assign(x: Tensor, value: Any) -> Tensor:
@@ -44,19 +44,19 @@ def _sgd_forward(
     nesterov: bool,
 ) -> None:
     lr, momentum, weight_decay = (xp.astype(c, p.dtype) for c in (lr, momentum, weight_decay))
-    fresh = xp.astype(xp.where(step == 1, 1, 1 - dampening), p.dtype)
     g = g + weight_decay * p
     if velocity is not None:
+        fresh = xp.astype(xp.where(step == 1, 1, 1 - dampening), p.dtype)
         velocity *= momentum
         velocity += fresh * g
         g = g + momentum * velocity if nesterov else velocity
     p -= lr * g
 
 
-#: One step of stochastic gradient descent; velocity None: no momentum. As PyTorch has it,
+#: One step of stochastic gradient descent; velocity and step None: no momentum. As PyTorch has it,
 #: the first step is not dampened. Sutskever et al., "On the importance of initialization and
 #: momentum in deep learning" (2013).
-sgd_update = Op("sgd_update", _sgd_forward, writes=("p", "velocity"))
+sgd_update = Op("sgd_update", _sgd_forward, outputs=(), writes=("p", "velocity"))
 
 
 def _adam_forward(
@@ -91,4 +91,4 @@ def _adam_forward(
 
 #: One step of Adam (Kingma & Ba 2015, algorithm 1), or with decoupled decay of AdamW (Loshchilov &
 #: Hutter 2019, algorithm 2).
-adam_update = Op("adam_update", _adam_forward, writes=("p", "m", "v"))
+adam_update = Op("adam_update", _adam_forward, outputs=(), writes=("p", "m", "v"))
