@@ -1,0 +1,7 @@
+"""Optimizers: they change parameters by their gradients."""
+
+from .adam import Adam
+from .optimizer import Optimizer, ParamGroup
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "Optimizer", "ParamGroup"]

@@ -1,0 +1,43 @@
+"""Adam."""
+
+from typing import Any
+
+from ..engine import Tensor
+from ..ops.updates import adam_update
+from .optimizer import Optimizer, ParamGroup
+
+
+class Adam(Optimizer):
+    """p -= lr · m / (sqrt(v) + eps), m and v the unbiased running means of g and g².
+
+    betas: what m and v keep of themselves at each step. weight_decay adds weight_decay · p to g.
+    Kingma & Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if len(betas) != 2:
+            raise ValueError(f"Adam: betas are two numbers, got {betas}")
+        defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults)
+
+    def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
+        state, scalars = self._advance(p, "exp_avg", "exp_avg_sq"), group.tensors
+        adam_update(
+            p,
+            g,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            state["step"],
+            scalars["lr"],
+            *scalars["betas"],
+            scalars["eps"],
+            scalars["weight_decay"],
+            decoupled=False,
+        )

@@ -1,0 +1,250 @@
+"""Optimizer, the base of all of them, and the groups of parameters that it updates."""
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from ..engine import Tensor, no_grad
+from ..ops.creation import zeros, zeros_like
+from ..ops.updates import assign
+
+#: Hyper-parameters whose values are limited: from the first number to below the second.
+_RANGES = {
+    "lr": (0, math.inf),
+    "momentum": (0, math.inf),
+    "weight_decay": (0, math.inf),
+    "eps": (0, math.inf),
+    "betas": (0, 1),
+}
+
+
+class ParamGroup(MutableMapping[str, Any]):
+    """Parameters that are updated alike: "params", hyper-parameters by name, and flags.
+
+    A number reads as a float, several as a tuple; they lie on the parameters' backend as well, in
+    `tensors`, float64 and 0-d, and assigning writes those in place. ValueError for a number out of
+    range, KeyError for an unknown name.
+    """
+
+    def __init__(self, params: list[Tensor], options: Mapping[str, Any]) -> None:
+        self._values: dict[str, Any] = {"params": params, **options}
+        #: what the update ops read: name -> a tensor, or a tuple of them
+        self.tensors: dict[str, Any] = {}
+        backend = params[0].backend
+        for name, value in options.items():
+            if isinstance(value, tuple):
+                self.tensors[name] = tuple(
+                    zeros((), dtype=np.float64, backend=backend) for _ in value
+                )
+            elif not isinstance(value, bool):
+                self.tensors[name] = zeros((), dtype=np.float64, backend=backend)
+            self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self._values:
+            near = difflib.get_close_matches(name, self._values, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise KeyError(f"unknown option {name!r}: expected one of {', '.join(self)}{hint}")
+        tensors = self.tensors.get(name)
+        if isinstance(tensors, tuple):
+            if len(value) != len(tensors):
+                raise ValueError(f"{name} are {len(tensors)} numbers, got {value}")
+            value = tuple(_number(name, v) for v in value)
+            for tensor, number in zip(tensors, value, strict=True):
+                assign(tensor, number)
+        elif tensors is not None:
+            value = _number(name, value)
+            assign(tensors, value)
+        self._values[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"{name!r} cannot be taken out of a group, only changed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options().items())
+        return f"ParamGroup({len(self['params'])} params, {options})"
+
+    def options(self) -> dict[str, Any]:
+        """Return everything but the parameters."""
+        return {name: value for name, value in self.items() if name != "params"}
+
+
+def _number(name: str, value: Any) -> float:
+    number = float(value)
+    low, high = _RANGES.get(name, (-math.inf, math.inf))
+    if not low <= number < high:
+        raise ValueError(f"{name} must lie in [{low}, {high}), got {number}")
+    return number
+
+
+class Optimizer:
+    """The base of the optimizers: subclasses define how one parameter is updated.
+
+    params: an iterable of tensors, or of dicts with "params" and options that differ from the
+    defaults. `param_groups` are ParamGroups, `state` is what is kept for each parameter from step
+    to step. Frozen parameters and those without a gradient are passed over. Errors name a parameter
+    that is no leaf or is given twice, and a call in which there is nothing to train.
+    """
+
+    def __init__(self, params: Any, defaults: Mapping[str, Any]) -> None:
+        self.defaults = dict(defaults)
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        self.param_groups: list[ParamGroup] = []
+        given = self._listed(params)
+        if not given:
+            raise ValueError(f"{self._name}: got no parameters; was an iterator used up before?")
+        for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
+            self.add_param_group(group)
+        if not any(p.requires_grad for p in self._params()):
+            raise ValueError(
+                f"{self._name}: no parameter requires grad, so there is nothing to train; "
+                "make them with requires_grad=True"
+            )
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _params(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def _listed(self, params: Any) -> list[Any]:
+        if isinstance(params, Tensor | Mapping) or not isinstance(params, Iterable):
+            raise TypeError(
+                f"{self._name}: expected an iterable of tensors or of groups, "
+                f"got a {type(params).__name__}"
+            )
+        return list(params)
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add {"params": tensors, ...} with the defaults for what is not given."""
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f'{self._name}: a group is a dict with "params", got {param_group!r}')
+        params = param_group["params"]
+        params = [params] if isinstance(params, Tensor) else self._listed(params)
+        if not params:
+            raise ValueError(f"{self._name}: got a group without parameters")
+        self._check(params)
+        group = ParamGroup(params, self.defaults)
+        group.update({name: value for name, value in param_group.items() if name != "params"})
+        self.param_groups.append(group)
+
+    def _check(self, params: list[Any]) -> None:
+        seen = {id(p) for p in self._params()}
+        for position, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    f"{self._name}: parameter {position} is no Tensor but a {type(p).__name__}"
+                )
+            which = f"{self._name}: parameter {position} of shape {p.shape}"
+            if not p.is_leaf:
+                raise ValueError(f"{which} is a result of an operation, not a leaf")
+            if p.dtype.kind != "f":
+                raise TypeError(f"{which} must be floating, not {p.dtype}")
+            if p.device != params[0].device:
+                raise ValueError(
+                    f"{which} is on {p.device}, the first of its group on {params[0].device}"
+                )
+            if id(p) in seen:
+                raise ValueError(f"{which} is given twice")
+            seen.add(id(p))
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        with no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if (g := p.grad) is not None:
+                        self._update(p, g, group)
+
+    def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
+        raise NotImplementedError(f"{self._name} has no _update method: define one")
+
+    def _advance(self, p: Tensor, *names: str) -> dict[str, Tensor]:
+        """Count one more "step" of p and return its state: at first, zeros like p for each name."""
+        state = self.state.get(p)
+        if state is None:
+            state = {"step": zeros((), dtype=np.float64, backend=p.backend)}
+            state.update({name: zeros_like(p) for name in names})
+            self.state[p] = state
+        assign(state["step"], state["step"] + 1)
+        return state
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the parameters' gradients, or fill them with zeros in place."""
+        for p in self._params():
+            if set_to_none:
+                p.grad = None
+            elif p.grad is not None:
+                assign(p.grad, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return {"state": {index: {name: tensor}}, "param_groups": [{..., "params": indices}]}.
+
+        Indices count the parameters through the groups. The tensors share the optimizer's memory.
+        """
+        index = {id(p): i for i, p in enumerate(self._params())}
+        state = {
+            index[id(p)]: {name: tensor.detach() for name, tensor in kept.items()}
+            for p, kept in self.state.items()
+        }
+        groups = [
+            {**group.options(), "params": [index[id(p)] for p in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave, with the same groups of parameters in the same order.
+
+        Tensors and arrays are copied. ValueError where groups, options or shapes do not fit; then
+        nothing is changed.
+        """
+        groups = state_dict["param_groups"]
+        self._check_groups(groups)
+        saved_index = [i for group in groups for i in group["params"]]
+        params = dict(zip(saved_index, self._params(), strict=True))
+        state = {
+            params[i]: {
+                name: self._restored(i, params[i], name, value) for name, value in kept.items()
+            }
+            for i, kept in state_dict["state"].items()
+        }
+        for group, saved in zip(self.param_groups, groups, strict=True):
+            group.update({name: value for name, value in saved.items() if name != "params"})
+        self.state = state
+
+    def _check_groups(self, groups: Any) -> None:
+        sizes = [len(group["params"]) for group in groups]
+        expected = [len(group["params"]) for group in self.param_groups]
+        if sizes != expected:
+            raise ValueError(
+                f"{self._name}: expected groups of {expected} parameters, the state has {sizes}"
+            )
+        for i, (group, own) in enumerate(zip(groups, self.param_groups, strict=True)):
+            if set(group) != set(own):
+                raise ValueError(
+                    f"{self._name}: group {i} has the options {', '.join(own.options())}, "
+                    f"its state {', '.join(name for name in group if name != 'params')}"
+                )
+
+    def _restored(self, index: int, p: Tensor, name: str, value: Any) -> Tensor:
+        shape, dtype = ((), np.dtype(np.float64)) if name == "step" else (p.shape, p.dtype)
+        if np.shape(value) != shape:
+            raise ValueError(
+                f"{self._name}: {name!r} of parameter {index} must have shape {shape}, "
+                f"the state has {np.shape(value)}"
+            )
+        return Tensor(value, dtype, backend=p.backend)

@@ -1,0 +1,57 @@
+"""Stochastic gradient descent."""
+
+from typing import Any
+
+from ..engine import Tensor
+from ..ops.updates import sgd_update
+from .optimizer import Optimizer, ParamGroup
+
+
+class SGD(Optimizer):
+    """p -= lr · g, or with momentum p -= lr · velocity.
+
+    velocity = momentum · velocity + (1 - dampening) · g, the first one g itself; nesterov: the step
+    is along g + momentum · velocity. weight_decay adds weight_decay · p to g. Sutskever et al., "On
+    the importance of initialization and momentum in deep learning" (2013), in PyTorch's form.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError(
+                "SGD: nesterov needs momentum > 0 and dampening 0, "
+                f"got momentum {momentum} and dampening {dampening}"
+            )
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": bool(nesterov),
+        }
+        super().__init__(params, defaults)
+
+    def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
+        velocity = step = None
+        if group["momentum"]:
+            state = self._advance(p, "momentum_buffer")
+            velocity, step = state["momentum_buffer"], state["step"]
+        scalars = group.tensors
+        sgd_update(
+            p,
+            g,
+            velocity,
+            step,
+            scalars["lr"],
+            scalars["momentum"],
+            scalars["dampening"],
+            scalars["weight_decay"],
+            nesterov=group["nesterov"],
+        )

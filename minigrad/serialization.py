@@ -1,0 +1,176 @@
+"""Saving and loading nested states as safetensors files, which hold no code."""
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import backends
+from .engine import Tensor, to_host
+from .ops.creation import asarray
+
+__all__ = ["load", "save"]
+
+#: The key of the file's metadata under which the structure is.
+_KEY = "minigrad"
+
+
+def save(state: Any, path: str | os.PathLike[str]) -> None:
+    """Write a state to a safetensors file: the old file stays until the new one is whole.
+
+    state: dicts with str or int keys, lists and tuples, as deep as need be, of Tensors, NumPy
+    arrays, numbers, strings, bools and None. Each array is written under the dotted keys that lead
+    to it, complex ones as pairs of floats; the rest goes to the metadata as JSON. TypeError names
+    the place of anything else.
+    """
+    _, codec = _safetensors()
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    structure = json.dumps(_encoded(state, (), arrays), allow_nan=False)
+    _replace(Path(os.path.realpath(path)), codec.save(arrays, {_KEY: structure}))
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Return the state in a file that `save` wrote, its arrays as Tensors on the default backend.
+
+    The safetensors file of another program gives a dict of its names. FileNotFoundError where there
+    is no such file, ValueError where it is damaged.
+    """
+    library, _ = _safetensors()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"load: there is no file {str(path)!r}")
+    try:
+        with library.safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except library.SafetensorError as error:
+        raise ValueError(f"load: {str(path)!r} is no whole safetensors file: {error}") from error
+    except TypeError as error:
+        raise ValueError(
+            f"load: {str(path)!r} holds what NumPy has no dtype for: {error}"
+        ) from error
+    if _KEY not in metadata:
+        return {name: _tensor(array) for name, array in arrays.items()}
+    try:
+        return _decoded(json.loads(metadata[_KEY]), arrays)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"load: the structure in the metadata of {str(path)!r} is damaged: {error!r}"
+        ) from error
+
+
+def _safetensors() -> tuple[Any, Any]:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            f"weight files need safetensors ({error}); install it with: pip install safetensors"
+        ) from error
+    return safetensors, safetensors.numpy
+
+
+def _encoded(value: Any, keys: tuple[str, ...], arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
+    """Return value as JSON and put its arrays into `arrays`.
+
+    What JSON lacks is an object of one entry that says its kind: dict (pairs, so that keys keep
+    their types), tuple, float (nan and infinities), tensor and complex (a name in the file).
+    """
+    if isinstance(value, Tensor | np.ndarray):
+        return _encoded_array(value, keys, arrays)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, list | tuple):
+        items = [_encoded(v, (*keys, str(i)), arrays) for i, v in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str | int):
+                raise TypeError(f"save: {_place(keys)} has the key {key!r}, not a str or an int")
+        return {"dict": [[k, _encoded(v, (*keys, str(k)), arrays)] for k, v in value.items()]}
+    raise TypeError(
+        f"save: {_place(keys)} is a {type(value).__name__}; expected dicts, lists, tuples, "
+        "tensors, arrays, numbers, strings, bools or None"
+    )
+
+
+def _encoded_array(
+    value: Any, keys: tuple[str, ...], arrays: dict[str, np.ndarray[Any, Any]]
+) -> dict[str, str]:
+    try:
+        array = to_host(value if isinstance(value, Tensor) else asarray(value, backend="numpy"))
+    except TypeError as error:
+        raise TypeError(f"save: {_place(keys)}: {error}") from error
+    name = ".".join(keys)
+    # Different keys can give one name: {"a.b": x, "a": {"b": y}}. "__metadata__" is the format's.
+    while name in arrays or name == "__metadata__":
+        name += "'"
+    array = np.asarray(array, order="C")
+    kind = "tensor"
+    if array.dtype.kind == "c":  # not every reader of the format knows complex numbers
+        kind, real = "complex", array.real.dtype
+        array = array.reshape(-1).view(real).reshape(*array.shape, 2)
+    arrays[name] = array
+    return {kind: name}
+
+
+def _decoded(code: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+    if isinstance(code, list):
+        return [_decoded(c, arrays) for c in code]
+    if not isinstance(code, dict):
+        return code
+    ((kind, content),) = code.items()
+    if kind == "dict":
+        return {key: _decoded(c, arrays) for key, c in content}
+    if kind == "tuple":
+        return tuple(_decoded(c, arrays) for c in content)
+    if kind == "float":
+        return float(content)
+    if kind == "tensor":
+        return _tensor(arrays[content])
+    if kind == "complex":
+        pairs = arrays[content]
+        number = np.result_type(pairs, np.complex64)
+        return _tensor(pairs.reshape(-1).view(number).reshape(pairs.shape[:-1]))
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    return Tensor(array, backend=backends.default())
+
+
+def _place(keys: tuple[str, ...]) -> str:
+    return f"the value at {'.'.join(keys)!r}" if keys else "the state"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that at every moment the old one is there or the new one, whole."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: there is no folder {str(path.parent)!r}; create it first")
+    # Not tempfile: its files are readable by their owner alone, and so would be the result.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # Windows cannot sync a folder
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,613 @@
+import copy
+import math
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import backends, nn
+from minigrad.nn import functional as F
+from minigrad.nn import init
+
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def on_each_backend(backend):
+    with mg.use_backend(backend):
+        yield
+
+
+def tensor(array, **options):
+    """A tensor on the default backend; arrays alone stay on the host."""
+    return mg.tensor(array, backend=backends.default(), **options)
+
+
+class Net(nn.Module):
+    """Two layers, a buffer that is saved and one that is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(2, 3)
+        self.rest = nn.Sequential(nn.ReLU(), nn.Linear(3, 1, bias=False))
+        self.scale = nn.Parameter(mg.tensor([2.0]))
+        self.register_buffer("mean", mg.tensor([0.5]))
+        self.register_buffer("cache", mg.tensor([1]), persistent=False)
+        self.register_buffer("absent", None)
+
+    def forward(self, x):
+        return self.rest(self.first(x - self.mean)) * self.scale
+
+
+PARAMETERS = ["scale", "first.weight", "first.bias", "rest.1.weight"]
+
+
+class Shared(nn.Module):
+    """One layer under two names, and its weight under a third."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(2, 2)
+        self.b = self.a
+        self.tied = nn.Linear(2, 2)
+        self.tied.weight = self.a.weight
+
+
+def values(module):
+    return {name: x.tolist() for name, x in module.state_dict().items()}
+
+
+def test_parameter():
+    source = np.ones(2, np.float16)
+    p = nn.Parameter(source)
+    source[:] = 0
+    assert isinstance(p, mg.Tensor)
+    assert p.requires_grad
+    assert p.is_leaf
+    assert (str(p.dtype), p.tolist()) == ("float16", [1.0, 1.0])
+    assert not nn.Parameter([1.0], requires_grad=False).requires_grad
+    assert not hasattr(p, "__dict__")
+    with pytest.raises(TypeError, match=r"^only floating tensors can require grad, not int64$"):
+        nn.Parameter([1])
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies(duplicate, backend):
+    model = Net()
+    model.tied = model.first.weight
+    model.eval()
+    other = duplicate(model)
+    assert values(other) == values(model)
+    assert type(other.scale) is nn.Parameter
+    assert other.scale.requires_grad
+    assert other.scale.backend.name == backend
+    assert other.tied is other.first.weight
+    assert not other.rest.training
+    with mg.no_grad():
+        other.scale += 1
+    assert model.scale.tolist() == [2.0]
+
+
+def test_names():
+    model = Net()
+    assert [name for name, _ in model.named_parameters()] == PARAMETERS
+    assert [name for name, _ in model.named_buffers()] == ["mean", "cache"]
+    assert [name for name, _ in model.named_modules()] == ["", "first", "rest", "rest.0", "rest.1"]
+    assert [name for name, _ in model.named_children()] == ["first", "rest"]
+    assert [
+        type(m).__name__ for m in model.modules()
+    ] == "Net Linear Sequential ReLU Linear".split()
+    assert list(model.children()) == [model.first, model.rest]
+    assert [p.shape for p in model.parameters()] == [(1,), (3, 2), (3,), (1, 3)]
+    assert [b.tolist() for b in model.buffers()] == [[0.5], [1]]
+    assert list(model.state_dict()) == ["scale", "mean", *PARAMETERS[1:]]
+
+
+def test_what_is_shared_is_listed_once():
+    model = Shared()
+    names = [name for name, _ in model.named_parameters()]
+    assert names == ["a.weight", "a.bias", "tied.bias"]
+    assert [name for name, _ in model.named_modules()] == ["", "a", "tied"]
+    assert [name for name, _ in model.named_children()] == ["a", "tied"]
+    saved = ["a.weight", "a.bias", "b.weight", "b.bias", "tied.weight", "tied.bias"]
+    assert list(model.state_dict()) == saved
+
+
+def test_attributes_are_replaced_and_taken_away():
+    model = Net()
+    model.scale = None
+    model.first = nn.Linear(2, 3, bias=False)
+    model.mean = None
+    assert [name for name, _ in model.named_parameters()] == ["first.weight", "rest.1.weight"]
+    assert [name for name, _ in model.named_buffers()] == ["cache"]
+    model.mean = mg.tensor([3.0])
+    model.scale = nn.Parameter([1.0])
+    assert list(model.state_dict()) == ["scale", "mean", "first.weight", "rest.1.weight"]
+    model.register_parameter("late", nn.Parameter([1.0]))
+    assert "late" in model.state_dict()
+    model.register_parameter("late", None)
+    assert "late" not in model.state_dict()
+    del model.first
+    assert [name for name, _ in model.named_children()] == ["rest"]
+    model.cache = nn.Parameter([1.0])  # what is assigned last decides
+    assert [name for name, _ in model.named_buffers()] == ["mean"]
+    assert "cache" in model.state_dict()
+
+
+class Early(nn.Module):
+    def __init__(self):
+        self.weight = nn.Parameter([1.0])
+        super().__init__()
+
+
+def assigning(name, value):
+    return lambda: setattr(Net(), name, value)
+
+
+MISUSES = {
+    "early": (
+        Early,
+        AttributeError,
+        r"Early.weight is assigned too early: call super\(\).__init__\(\) first",
+    ),
+    "tensor for a parameter": (
+        assigning("scale", mg.tensor([1.0])),
+        TypeError,
+        "Net.scale must stay a Parameter or become None, got Tensor; change its values with .data",
+    ),
+    "function for a module": (
+        assigning("first", abs),
+        TypeError,
+        "Net.first must stay a Module or become None, got builtin_function_or_method$",
+    ),
+    "number for a buffer": (
+        assigning("mean", 3),
+        TypeError,
+        "Net.mean must stay a Tensor or become None, got int$",
+    ),
+    "module called forward": (
+        assigning("forward", nn.ReLU()),
+        ValueError,
+        "'forward' is a method of Net; choose another name",
+    ),
+    "no array as a buffer": (
+        lambda: Net().register_buffer("x", np.ones(2)),
+        TypeError,
+        "buffer 'x' must be a Tensor or None, not ndarray",
+    ),
+    "no parameter as a buffer": (
+        lambda: Net().register_buffer("x", nn.Parameter([1.0])),
+        TypeError,
+        "buffer 'x' must be a Tensor or None, not Parameter",
+    ),
+    "buffer over a parameter": (
+        lambda: Net().register_buffer("scale", mg.tensor([1.0])),
+        TypeError,
+        "Net.scale must stay a Parameter or become None, got Tensor",
+    ),
+    "no tensor as a parameter": (
+        lambda: Net().register_parameter("x", mg.tensor([1.0])),
+        TypeError,
+        "parameter 'x' must be a Parameter or None, not Tensor",
+    ),
+    "dotted": (
+        lambda: Net().register_buffer("a.b", None),
+        ValueError,
+        "a name must be a string, not empty and without dots, got 'a.b'",
+    ),
+    "empty": (
+        lambda: Net().register_parameter("", None),
+        ValueError,
+        "a name must be a string, not empty and without dots, got ''",
+    ),
+    "no forward": (
+        lambda: nn.Module()(1),
+        NotImplementedError,
+        "Module has no forward method: define one",
+    ),
+    "no module in Sequential": (
+        lambda: nn.Sequential(nn.ReLU(), abs),
+        TypeError,
+        "Sequential is made of Modules, but '1' is of type builtin_function_or_method",
+    ),
+    "no module appended": (
+        lambda: nn.Sequential().append(3),
+        TypeError,
+        "Sequential is made of Modules, but '0' is of type int",
+    ),
+    "index": (
+        lambda: nn.Sequential(nn.ReLU())[1],
+        IndexError,
+        "Sequential has 1 modules, got index 1",
+    ),
+    "dim": (
+        lambda: nn.Softmax(dim=1),
+        TypeError,
+        "Softmax: unexpected keyword 'dim'; minigrad calls it axis=",
+    ),
+    "state of no mapping": (
+        lambda: Net().load_state_dict("model.safetensors"),
+        TypeError,
+        r"load_state_dict: expected names and tensors, got str; read a file with minigrad.load\(",
+    ),
+    "gain": (
+        lambda: init.calculate_gain("rellu"),
+        ValueError,
+        "unknown nonlinearity 'rellu': expected one of linear, .*; did you mean 'relu'",
+    ),
+    "mode": (
+        lambda: init.kaiming_normal_(mg.zeros((2, 2)), mode="fan"),
+        ValueError,
+        'mode must be "fan_in" or "fan_out", not \'fan\'',
+    ),
+    "fans of a vector": (
+        lambda: init.xavier_uniform_(mg.zeros(3)),
+        ValueError,
+        r"fan_in and fan_out need a weight \(out, in, ...\), got shape \(3,\); fill it with",
+    ),
+    "random integers": (
+        lambda: init.uniform_(mg.zeros(3, dtype=np.int64)),
+        TypeError,
+        "random numbers of a floating dtype were asked for, not int64",
+    ),
+    "features": (
+        lambda: nn.Linear(2, 3)(mg.ones((1, 3))),
+        ValueError,
+        r"linear: axis -1 of x, shape \(1, 3\), must fit axis 1 of weight",
+    ),
+    "reduction": (
+        lambda: nn.MSELoss("avg")(mg.ones(1), mg.ones(1)),
+        ValueError,
+        'reduction must be "none", "mean" or "sum", not \'avg\'',
+    ),
+}
+
+
+@pytest.mark.parametrize(("misuse", "error", "message"), MISUSES.values(), ids=MISUSES)
+def test_misuse(misuse, error, message):
+    with pytest.raises(error, match="^" + message):
+        misuse()
+
+
+def test_other_attributes_need_no_init():
+    class Plain(nn.Module):
+        def __init__(self, n):
+            self.n = n
+            super().__init__()
+
+    assert Plain(3).n == 3
+
+
+def test_train_and_eval():
+    model = Net()
+    assert model.eval() is model
+    assert not any(m.training for m in model.modules())
+    assert model.train() is model
+    assert all(m.training for m in model.modules())
+
+
+def test_gradients_are_cleared():
+    model = Net()
+    model(mg.ones((1, 2))).sum().backward()
+    grad = model.scale.grad
+    model.zero_grad(set_to_none=False)
+    assert model.scale.grad is grad
+    assert grad.tolist() == [0.0]
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_freezing():
+    model = Net()
+    assert model.first.requires_grad_(False) is model.first
+    model(mg.ones((1, 2))).sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == [
+        "scale",
+        "rest.1.weight",
+    ]
+    model.requires_grad_()
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_apply_visits_children_first():
+    seen, model = [], Net()
+    assert model.apply(lambda m: seen.append(type(m).__name__)) is model
+    assert seen == "Linear ReLU Linear Sequential Net".split()
+
+
+def test_moving_keeps_identity(backend):
+    model = Net()
+    model(mg.ones((1, 2))).sum().backward()
+    before = [*model.parameters(), *model.buffers()]
+    expected, gradients = values(model), [p.grad.tolist() for p in model.parameters()]
+    target = "numpy" if backend == "strict" else "strict"
+    assert model.to(target) is model
+    after = [*model.parameters(), *model.buffers()]
+    assert [id(x) for x in before] == [id(x) for x in after]
+    assert {x.backend.name for x in after} == {target}
+    assert {p.grad.backend.name for p in model.parameters()} == {target}
+    assert values(model) == expected
+    assert [p.grad.tolist() for p in model.parameters()] == gradients
+    assert model(mg.ones((1, 2), backend=target)).backend.name == target
+
+
+def test_state_dict_shares_memory():
+    model = Net()
+    state = model.state_dict()
+    assert not any(x.requires_grad for x in state.values())
+    state["scale"] *= 3
+    assert model.scale.tolist() == [6.0]
+
+
+@pytest.mark.parametrize("convert", [lambda x: x, lambda x: x.numpy(), lambda x: x.astype("f8")])
+def test_load_state_dict(convert):
+    source, model = Net(), Net()
+    identities = [id(p) for p in model.parameters()]
+    state = {name: convert(x) for name, x in source.state_dict().items()}
+    assert model.load_state_dict(state) == ([], [])
+    assert values(model) == values(source)
+    assert [id(p) for p in model.parameters()] == identities
+    assert all(p.requires_grad and p.dtype == np.float32 for p in model.parameters())
+    with mg.no_grad():
+        source.scale += 1
+    assert model.scale.tolist() == [2.0]
+
+
+def test_a_load_between_forward_and_backward_is_noticed():
+    model = Net()
+    loss = model(mg.ones((1, 2))).sum()
+    model.load_state_dict(Net().state_dict())
+    with pytest.raises(RuntimeError, match="was changed in place"):
+        loss.backward()
+
+
+def test_everything_that_does_not_fit_is_listed_and_nothing_changed():
+    model = Net()
+    before = values(model)
+    state = {name: x + 1 for name, x in model.state_dict().items()}
+    del state["rest.1.weight"]
+    state |= {"extra": mg.tensor(1), "first.weight": np.ones((2, 3), np.float32)}
+    state |= {"mean": mg.tensor([1]), "scale": [1.0]}
+    with pytest.raises(RuntimeError) as caught:
+        model.load_state_dict(state)
+    assert str(caught.value).splitlines() == [
+        "load_state_dict: the state does not fit Net, nothing was loaded:",
+        "  rest.1.weight: missing",
+        "  extra: unexpected",
+        "  scale: expected a Tensor or a NumPy array, got list",
+        "  mean: expected dtype float32, got int64",
+        "  first.weight: expected shape (3, 2), got (2, 3)",
+    ]
+    assert values(model) == before
+
+
+def test_load_that_is_not_strict():
+    model = Net()
+    state = {"scale": mg.tensor([7.0]), "extra": mg.tensor(1)}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert model.scale.tolist() == [7.0]
+    assert missing == ["mean", *PARAMETERS[1:]]
+    assert unexpected == ["extra"]
+    with pytest.raises(RuntimeError, match=r"nothing was loaded:\n  scale: expected shape"):
+        model.load_state_dict({"scale": mg.tensor(7.0)}, strict=False)
+
+
+def test_repr():
+    assert repr(Net()) == (
+        "Net(\n"
+        "  (first): Linear(in_features=2, out_features=3, bias=True)\n"
+        "  (rest): Sequential(\n"
+        "    (0): ReLU()\n"
+        "    (1): Linear(in_features=3, out_features=1, bias=False)\n"
+        "  )\n"
+        ")"
+    )
+    assert repr(nn.Sequential()) == "Sequential()"
+    assert repr(nn.Softmax(1)) == "Softmax(axis=1)"
+
+    class Described(nn.Sequential):
+        def extra_repr(self):
+            return "two\nlines"
+
+    described = Described(nn.Tanh())
+    assert repr(described) == "Described(\n  two\n  lines\n  (0): Tanh()\n)"
+
+
+def test_sequential():
+    layers = [nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 4), nn.Tanh()]
+    model = nn.Sequential(*layers)
+    assert len(model) == 4
+    assert list(model) == layers
+    assert model[-1] is layers[3]
+    part = model[1:3]
+    assert list(part) == layers[1:3]
+    assert [name for name, _ in part.named_children()] == ["1", "2"]
+    assert part.append(nn.ReLU()) is part
+    assert [name for name, _ in part.named_children()] == ["1", "2", "3"]
+    assert part[0] is layers[1]
+    x = tensor(rng.normal(size=(5, 2)).astype(np.float32))
+    expected = x
+    for layer in layers:
+        expected = layer(expected)
+    assert model(x).tolist() == expected.tolist()
+    assert nn.Sequential()(x) is x
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict])
+def test_sequential_of_names(kind):
+    model = nn.Sequential(kind(fc=nn.Linear(2, 3), act=nn.ReLU()))
+    assert [name for name, _ in model.named_parameters()] == ["fc.weight", "fc.bias"]
+    assert model.act is model[1]
+
+
+def test_linear_and_its_gradients():
+    layer = nn.Linear(4, 3)
+    x = rng.normal(size=(2, 5, 4)).astype(np.float32)
+    weight, bias = (p.detach().numpy(copy=True) for p in layer.parameters())
+    out = layer(tensor(x))
+    np.testing.assert_allclose(out.detach().numpy(), x @ weight.T + bias, rtol=1e-5, atol=1e-6)
+    g = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    out.backward(g)
+    expected = np.einsum("abi,abj->ij", g, x)
+    np.testing.assert_allclose(layer.weight.grad.numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(layer.bias.grad.numpy(), g.sum(axis=(0, 1)), rtol=1e-5, atol=1e-6)
+
+
+def test_linear_starts_as_pytorch_does():
+    mg.manual_seed(0)
+    layer = nn.Linear(100, 200)
+    for p in layer.parameters():
+        assert np.abs(p.detach().numpy()).max() == pytest.approx(0.1, rel=0.02)
+        assert p.dtype == mg.get_default_dtype()
+    assert layer.weight.detach().numpy().std() == pytest.approx(0.1 / math.sqrt(3), rel=0.02)
+    assert nn.Linear(0, 2)(mg.ones((1, 0))).tolist() == [[0.0, 0.0]]
+
+
+def test_the_seed_fixes_the_parameters_on_every_backend():
+    seen = []
+    for name in ("numpy", "numba", "strict"):
+        with mg.use_backend(name):
+            mg.manual_seed(3)
+            seen.append(values(Net()))
+    assert seen[0] == seen[1] == seen[2]
+
+
+X = rng.normal(size=(3, 4))
+EXP = np.exp(X)
+ACTIVATIONS = {
+    "relu": (nn.ReLU(), F.relu, np.maximum(X, 0)),
+    "sigmoid": (nn.Sigmoid(), F.sigmoid, 1 / (1 + 1 / EXP)),
+    "tanh": (nn.Tanh(), F.tanh, np.tanh(X)),
+    "softmax": (nn.Softmax(), F.softmax, EXP / EXP.sum(1, keepdims=True)),
+    "softmax of columns": (nn.Softmax(axis=0), None, EXP / EXP.sum(0)),
+    "log_softmax": (None, F.log_softmax, X - np.log(EXP.sum(1, keepdims=True))),
+}
+
+
+@pytest.mark.parametrize(("module", "function", "expected"), ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_activations(module, function, expected):
+    for call in filter(None, (module, function)):
+        np.testing.assert_allclose(call(tensor(X)).numpy(), expected, rtol=1e-12)
+
+
+LABELS, WEIGHT = np.array([1, 3, -100]), np.array([1.0, 2.0, 0.5, 3.0])
+LOGP = X - np.log(EXP.sum(1, keepdims=True))
+
+
+def picked(smoothing=0.0, weight=1.0):
+    """The losses of the rows with labels 1 and 3, from the definition."""
+    target = (1 - smoothing) * np.eye(4)[[1, 3]] + smoothing / 4
+    return -(target * weight * LOGP[:2]).sum(axis=1)
+
+
+LOSSES = {
+    "mse": (lambda: nn.MSELoss(), 2 * X, (X**2).mean()),
+    "mse sum": (lambda: nn.MSELoss("sum"), 2 * X, (X**2).sum()),
+    "mse none": (lambda: nn.MSELoss(reduction="none"), 2 * X, X**2),
+    "ce": (lambda: nn.CrossEntropyLoss(), LABELS, picked().mean()),
+    "ce none": (lambda: nn.CrossEntropyLoss(reduction="none"), LABELS, [*picked(), 0]),
+    "ce ignore": (lambda: nn.CrossEntropyLoss(ignore_index=3), [1, 3, 3], picked()[0]),
+    "ce weight": (lambda: nn.CrossEntropyLoss(WEIGHT), LABELS, picked(weight=WEIGHT).sum() / 5),
+    "ce smooth": (
+        lambda: nn.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"),
+        LABELS,
+        picked(0.1).sum(),
+    ),
+    "ce smooth, weight": (
+        lambda: nn.CrossEntropyLoss(weight=tensor(WEIGHT), label_smoothing=0.1),
+        LABELS,
+        picked(0.1, WEIGHT).sum() / 5,
+    ),
+}
+
+
+@pytest.mark.parametrize(("criterion", "target", "expected"), LOSSES.values(), ids=LOSSES)
+def test_losses(criterion, target, expected):
+    loss = criterion()(tensor(X), target)
+    np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-12)
+
+
+def test_the_weight_of_a_loss_is_a_buffer():
+    criterion = nn.CrossEntropyLoss(WEIGHT)
+    assert values(criterion) == {"weight": WEIGHT.tolist()}
+    assert list(criterion.parameters()) == []
+    assert values(nn.CrossEntropyLoss()) == {}
+
+
+# name, options, bound of a uniform or deviation of a normal distribution for a (50, 20, 3) weight
+INITS = [
+    (init.uniform_, {}, None),
+    (init.uniform_, {"a": -2.0, "b": 2.0}, 2.0),
+    (init.normal_, {}, 1.0),
+    (init.normal_, {"std": 0.1}, 0.1),
+    (init.kaiming_uniform_, {}, math.sqrt(6 / 60)),
+    (init.kaiming_uniform_, {"a": math.sqrt(5)}, 1 / math.sqrt(60)),
+    (init.kaiming_uniform_, {"mode": "fan_out", "nonlinearity": "relu"}, math.sqrt(6 / 150)),
+    (init.kaiming_normal_, {"nonlinearity": "relu"}, math.sqrt(2 / 60)),
+    (init.kaiming_normal_, {"nonlinearity": "tanh", "mode": "fan_out"}, 5 / 3 / math.sqrt(150)),
+    (init.xavier_uniform_, {}, math.sqrt(6 / 210)),
+    (init.xavier_uniform_, {"gain": 2.0}, 2 * math.sqrt(6 / 210)),
+    (init.xavier_normal_, {"gain": 0.5}, 0.5 * math.sqrt(2 / 210)),
+]
+
+
+@pytest.mark.parametrize(("fill", "options", "spread"), INITS)
+def test_random_initialisers(fill, options, spread):
+    mg.manual_seed(0)
+    p = nn.Parameter(mg.zeros((50, 20, 3), dtype=np.float64))
+    assert fill(p, **options) is p
+    array = p.detach().numpy()
+    assert p.dtype == np.float64
+    if spread is None:
+        assert array.min() == pytest.approx(0, abs=0.01)
+        assert array.max() == pytest.approx(1, rel=0.01)
+        return
+    assert array.mean() == pytest.approx(0, abs=0.05 * spread)
+    if "uniform" in fill.__name__:
+        assert np.abs(array).max() <= spread
+        spread /= math.sqrt(3)
+    assert array.std() == pytest.approx(spread, rel=0.03)
+    assert mg.random.get_state()[2] > 0
+
+
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [
+        (init.zeros_, 0.0),
+        (init.ones_, 1.0),
+        (lambda p: init.constant_(p, 0.25), 0.25),
+        (lambda p: init.normal_(p, mean=3.0, std=0.0), 3.0),
+    ],
+)
+def test_constant_initialisers(fill, expected):
+    p = nn.Parameter([5.0, 5.0])
+    assert fill(p) is p
+    assert p.requires_grad
+    assert p.tolist() == [expected] * 2
+
+
+def test_an_empty_weight_is_left_alone():
+    for fill in (init.kaiming_uniform_, init.kaiming_normal_, init.xavier_uniform_):
+        assert fill(nn.Parameter(mg.zeros((3, 0)))).shape == (3, 0)
+
+
+def test_gains_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    for name in init._GAINS:
+        assert init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name))
+    theirs = torch.nn.init.calculate_gain("leaky_relu", 0.3)
+    assert init.calculate_gain("leaky_relu", 0.3) == theirs
+
+
+def test_weights_of_pytorch_give_its_results():
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3), torch.nn.Softmax(dim=-1)
+    )
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax())
+    model.load_state_dict({name: x.numpy() for name, x in theirs.state_dict().items()})
+    x = X.astype(np.float32)
+    expected = theirs(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(model(tensor(x)).detach().numpy(), expected, rtol=1e-5)

@@ -1,0 +1,450 @@
+import itertools
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import backends, nn
+from minigrad.optim import SGD, Adam, Optimizer
+from minigrad.serialization import load, save
+
+STEPS = 100
+SHAPES = [(3, 4), (), (5,)]
+
+SETTINGS = [
+    (SGD, {"lr": 0.1}),
+    (SGD, {"lr": 0.1, "weight_decay": 0.05}),
+    (SGD, {"lr": 0.02, "momentum": 0.9}),
+    (SGD, {"lr": 0.02, "momentum": 0.9, "dampening": 0.4, "weight_decay": 0.01}),
+    (SGD, {"lr": 0.02, "momentum": 0.8, "nesterov": True, "weight_decay": 0.01}),
+    (Adam, {}),
+    (Adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4}),
+    (Adam, {"lr": 0.05, "weight_decay": 0.1}),
+]
+settings = pytest.mark.parametrize(
+    ("kind", "options"),
+    SETTINGS,
+    ids=[f"{kind.__name__}-{'-'.join(options)}" for kind, options in SETTINGS],
+)
+
+
+@pytest.fixture(autouse=True)
+def on_each_backend(backend):
+    with mg.use_backend(backend):
+        yield
+
+
+def tensor(array, **options):
+    """A tensor on the default backend; arrays alone stay on the host."""
+    return mg.tensor(array, backend=backends.default(), **options)
+
+
+def starts():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=shape) for shape in SHAPES]
+
+
+def gradient(p, t):
+    """Any function will do that is rough enough to tell the formulas apart."""
+    return np.sin(3 * p + t) + p / 2
+
+
+def reference(kind, options, p, steps):
+    """The updates as the papers write them, on one NumPy array."""
+    o = {"lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False}
+    o |= {"betas": (0.9, 0.999), "eps": 1e-8} | options
+    velocity, m, v = None, 0, 0
+    for t in range(1, steps + 1):
+        g = gradient(p, t) + o["weight_decay"] * p
+        if kind is SGD:
+            if velocity is None:
+                velocity = g
+            else:
+                velocity = o["momentum"] * velocity + (1 - o["dampening"]) * g
+            g = g + o["momentum"] * velocity if o["nesterov"] else velocity if o["momentum"] else g
+            p = p - o["lr"] * g
+        else:
+            b1, b2 = o["betas"]
+            m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+            p = p - o["lr"] * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + o["eps"])
+    return p
+
+
+def run(optimizer, params, ts):
+    for t in ts:
+        for p in params:
+            p.grad = tensor(gradient(p.detach().numpy(), t).astype(p.dtype))
+        optimizer.step()
+
+
+@settings
+def test_agrees_with_the_papers(kind, options):
+    params = [tensor(p, requires_grad=True) for p in starts()]
+    run(kind(params, **options), params, range(1, STEPS + 1))
+    for p, start in zip(params, starts(), strict=True):
+        expected = reference(kind, options, start, STEPS)
+        np.testing.assert_allclose(p.detach().numpy(), expected, rtol=0, atol=1e-10)
+
+
+@settings
+def test_agrees_with_torch(kind, options):
+    torch = pytest.importorskip("torch")
+    params = [tensor(p, requires_grad=True) for p in starts()]
+    theirs = [torch.tensor(p, requires_grad=True) for p in starts()]
+    optimizer, other = (
+        kind(params, **options),
+        getattr(torch.optim, kind.__name__)(theirs, **options),
+    )
+    for t in range(1, STEPS + 1):
+        run(optimizer, params, [t])
+        for p in theirs:
+            p.grad = torch.tensor(gradient(p.detach().numpy(), t))
+        other.step()
+    for p, q in zip(params, theirs, strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@settings
+def test_resuming_is_exact(kind, options, dtype, tmp_path):
+    def fresh():
+        params = [tensor(p.astype(dtype), requires_grad=True) for p in starts()]
+        return params, kind(params, **options)
+
+    params, optimizer = fresh()
+    run(optimizer, params, range(5))
+    optimizer.param_groups[0]["lr"] = 0.015
+    saved = {"model": dict(enumerate(params)), "optimizer": optimizer.state_dict()}
+    save(saved, tmp_path / "checkpoint")
+    run(optimizer, params, range(5, 10))
+
+    resumed, other = fresh()
+    checkpoint = load(tmp_path / "checkpoint")
+    for i, p in enumerate(resumed):
+        p.data = checkpoint["model"][i]
+    other.load_state_dict(checkpoint["optimizer"])
+    run(other, resumed, range(5, 10))
+    for p, q in zip(params, resumed, strict=True):
+        assert p.dtype == q.dtype == dtype
+        assert p.detach().numpy().tobytes() == q.detach().numpy().tobytes()
+
+
+def param(*shape):
+    return mg.ones(shape, dtype=np.float64, requires_grad=True)
+
+
+def test_layout_of_the_state():
+    first, second, third = param(2), param(3), param(1)
+    optimizer = Adam([{"params": [first, third], "lr": 0.5}, {"params": second}], lr=0.25)
+    third.grad = mg.ones(1, dtype=np.float64)
+    optimizer.step()
+    state = optimizer.state_dict()
+    common = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    assert state["param_groups"] == [
+        {"lr": 0.5, **common, "params": [0, 1]},
+        {"lr": 0.25, **common, "params": [2]},
+    ]
+    assert list(state["state"]) == [1]
+    kept = {name: (x.dtype, x.shape) for name, x in state["state"][1].items()}
+    moments = (np.float64, (1,))
+    assert kept == {"step": (np.float64, ()), "exp_avg": moments, "exp_avg_sq": moments}
+    assert state["state"][1]["step"].item() == 1
+
+
+def test_sgd_without_momentum_keeps_nothing():
+    p = param(2)
+    optimizer = SGD([p])
+    p.grad = mg.ones_like(p.detach())
+    optimizer.step()
+    assert optimizer.state_dict()["state"] == {}
+
+
+def test_momentum_can_be_switched_on_later():
+    p = param()
+    optimizer = SGD([p], lr=1, dampening=0.5)
+    p.grad = mg.tensor(1.0, dtype=np.float64)
+    optimizer.step()
+    assert p.item() == 0
+    optimizer.param_groups[0]["momentum"] = 0.5
+    optimizer.step()  # the first gradient of the velocity is not dampened
+    optimizer.step()
+    assert p.item() == -1 - (0.5 + 0.5)
+
+
+def test_learning_rate_reads_as_a_float_and_is_written_in_place():
+    optimizer = Adam([param(2)], lr=0.5)
+    group = optimizer.param_groups[0]
+    tensors = dict(group.tensors)
+    for value in (0.25, mg.tensor(0.25), np.float32(0.25)):
+        group["lr"] = 1
+        group["lr"] = value
+        assert type(group["lr"]) is float
+        assert group["lr"] == 0.25
+    group["betas"] = [0.5, 0.75]
+    assert group["betas"] == (0.5, 0.75)
+    assert all(group.tensors[name] is tensor for name, tensor in tensors.items())
+    assert tensors["lr"].item() == 0.25
+    assert [beta.item() for beta in tensors["betas"]] == [0.5, 0.75]
+    assert {x.dtype for x in (tensors["lr"], *tensors["betas"])} == {np.dtype(np.float64)}
+    assert len(group) == 5
+    assert list(group) == ["params", "lr", "betas", "eps", "weight_decay"]
+    assert repr(group) == (
+        "ParamGroup(1 params, lr=0.25, betas=(0.5, 0.75), eps=1e-08, weight_decay=0.0)"
+    )
+
+
+def test_groups_have_their_own_options():
+    slow, fast, late = param(2), param(2), param(2)
+    optimizer = SGD([{"params": [slow]}, {"params": [fast], "lr": 0.5}], lr=0.125)
+    optimizer.add_param_group({"params": late, "lr": 1})
+    for p in (slow, fast, late):
+        p.grad = mg.ones_like(p.detach())
+    optimizer.step()
+    assert [p.tolist() for p in (slow, fast, late)] == [[0.875] * 2, [0.5] * 2, [0.0] * 2]
+
+
+def test_parameters_without_a_gradient_or_frozen_are_passed_over():
+    used, unused, frozen = param(2), param(2), mg.ones(2, dtype=np.float64)
+    optimizer = Adam([used, unused, frozen], lr=0.5)
+    used.grad = mg.ones_like(frozen)
+    optimizer.step()
+    assert used.tolist() != [1.0, 1.0]
+    assert unused.tolist() == frozen.tolist() == [1.0, 1.0]
+    assert list(optimizer.state) == [used]
+
+
+def test_zero_grad():
+    p = param(2)
+    optimizer = SGD([p, param(1)])
+    p.grad = held = mg.ones_like(p.detach())
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == held.tolist() == [0.0, 0.0]
+    optimizer.zero_grad()
+    assert p.grad is None
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_step_between_forward_and_backward_is_noticed(kind):
+    p = param(2)
+    optimizer = kind([p])
+    loss = (p * p).sum()
+    p.grad = mg.ones_like(p.detach())
+    optimizer.step()
+    with pytest.raises(RuntimeError, match=r"^multiply: a value of shape \(2,\) .* was changed in"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_trains(kind):
+    mg.manual_seed(0)
+    x, y = mg.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]]), mg.tensor([0, 1, 1, 0])
+    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    optimizer = kind(model.parameters(), lr={SGD: 0.5, Adam: 0.05}[kind])
+    criterion = nn.CrossEntropyLoss()
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+    assert model(x).argmax(axis=1).tolist() == [0, 1, 1, 0]
+
+
+def test_state_is_made_where_the_parameters_are(backend):
+    params = [tensor(p, requires_grad=True) for p in starts()]
+    with mg.use_backend("numpy" if backend == "strict" else "strict"):
+        optimizer, other = Adam(params), Adam(params)
+        optimizer.load_state_dict(other.state_dict())
+        for p in params:
+            p.grad = mg.ones_like(p.detach())
+        other.step()
+        optimizer.load_state_dict(other.state_dict())
+        optimizer.step()
+    kept = [x for state in optimizer.state.values() for x in state.values()]
+    assert {x.backend.name for x in (*kept, optimizer.param_groups[0].tensors["lr"])} == {backend}
+
+
+def test_one_group_is_on_one_device():
+    here, there = mg.ones(2, requires_grad=True), mg.ones(3, requires_grad=True)
+    here.data, there.data = here.data.to("numpy"), there.data.to("strict")
+    message = r"^SGD: parameter 1 of shape \(3,\) is on strict:0, the first of its group on cpu$"
+    with pytest.raises(ValueError, match=message):
+        SGD([here, there])
+    assert len(SGD([{"params": here}, {"params": there}]).param_groups) == 2
+
+
+SQUARE = mg.ones(2, requires_grad=True, backend="numpy")
+
+MISUSES = {
+    "nothing": (lambda: SGD([]), ValueError, "SGD: got no parameters; was an iterator used up"),
+    "empty group": (
+        lambda: SGD([{"params": []}]),
+        ValueError,
+        "SGD: got a group without parameters",
+    ),
+    "a tensor": (
+        lambda: Adam(SQUARE),
+        TypeError,
+        "Adam: expected an iterable of tensors or of groups, got a Tensor",
+    ),
+    "a number": (lambda: Adam(3), TypeError, "Adam: expected an iterable .* got a int"),
+    "a dict": (lambda: Adam({"params": []}), TypeError, "Adam: expected .* got a dict"),
+    "no tensor": (
+        lambda: Adam([SQUARE, 3.0]),
+        TypeError,
+        "Adam: parameter 1 is no Tensor but a float",
+    ),
+    "mixed": (
+        lambda: SGD([{"params": SQUARE}, SQUARE]),
+        TypeError,
+        'SGD: a group is a dict with "p',
+    ),
+    "no leaf": (
+        lambda: SGD([SQUARE * 2]),
+        ValueError,
+        r"SGD: parameter 0 of shape \(2,\) is a result of an operation, not a leaf",
+    ),
+    "frozen": (
+        lambda: SGD([mg.ones(2)]),
+        ValueError,
+        "SGD: no parameter requires grad, so there is nothing to train; make them with",
+    ),
+    "integers": (
+        lambda: SGD([SQUARE, mg.tensor([1])]),
+        TypeError,
+        r"SGD: parameter 1 of shape \(1,\) must be floating, not int64",
+    ),
+    "twice": (
+        lambda: SGD([SQUARE, SQUARE]),
+        ValueError,
+        r"SGD: parameter 1 of shape \(2,\) is given twice",
+    ),
+    "in two groups": (
+        lambda: SGD([{"params": [SQUARE]}, {"params": [SQUARE]}]),
+        ValueError,
+        r"SGD: parameter 0 of shape \(2,\) is given twice",
+    ),
+    "unknown option": (
+        lambda: SGD([{"params": [SQUARE], "momentun": 0.9}]),
+        KeyError,
+        "unknown option 'momentun': expected one of params, lr, .* did you mean 'momentum'",
+    ),
+    "three betas": (
+        lambda: Adam([SQUARE], betas=(0.9, 0.99, 0.999)),
+        ValueError,
+        r"Adam: betas are two numbers, got \(0.9, 0.99, 0.999\)",
+    ),
+    "three betas later": (
+        lambda: Adam([SQUARE]).param_groups[0].update(betas=[0.9]),
+        ValueError,
+        r"betas are 2 numbers, got \[0.9\]",
+    ),
+    "deleting": (
+        lambda: Adam([SQUARE]).param_groups[0].pop("lr"),
+        TypeError,
+        "'lr' cannot be taken out of a group, only changed",
+    ),
+    "no rule": (
+        lambda: run(Optimizer(held := [param(2)], {"lr": 0.1}), held, [1]),
+        NotImplementedError,
+        "Optimizer has no _update method: define one",
+    ),
+    **{
+        f"{name}={value}": (
+            lambda kind=kind, name=name, value=value: kind([SQUARE], **{name: value}),
+            ValueError,
+            rf"{name} must lie in \[0, {high}\), got ",
+        )
+        for kind, name, value, high in [
+            (SGD, "lr", -1, "inf"),
+            (SGD, "lr", float("nan"), "inf"),
+            (SGD, "momentum", -0.5, "inf"),
+            (SGD, "weight_decay", -0.5, "inf"),
+            (Adam, "lr", float("inf"), "inf"),
+            (Adam, "eps", -1e-8, "inf"),
+            (Adam, "betas", (0.9, 1.0), "1"),
+            (Adam, "betas", (-0.1, 0.9), "1"),
+        ]
+    },
+    **{
+        f"nesterov {options}": (
+            lambda options=options: SGD([SQUARE], nesterov=True, **options),
+            ValueError,
+            "SGD: nesterov needs momentum > 0 and dampening 0, got momentum",
+        )
+        for options in ({}, {"momentum": 0.9, "dampening": 0.1})
+    },
+}
+
+
+@pytest.mark.parametrize(("misuse", "error", "message"), MISUSES.values(), ids=MISUSES)
+def test_misuse(misuse, error, message):
+    with pytest.raises(error, match=f"^[\"']?{message}"):
+        misuse()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: s["param_groups"].append(s["param_groups"][0]),
+            r"Adam: expected groups of \[2\] parameters, the state has \[2, 2\]",
+        ),
+        (
+            lambda s: s["param_groups"][0]["params"].append(2),
+            r"Adam: expected groups of \[2\] parameters, the state has \[3\]",
+        ),
+        (
+            lambda s: s["param_groups"][0].pop("eps"),
+            "Adam: group 0 has the options lr, betas, eps, weight_decay, its state lr, betas, weig",
+        ),
+        (
+            lambda s: s["state"][1].update(exp_avg=np.ones(4)),
+            r"Adam: 'exp_avg' of parameter 1 must have shape \(3,\), the state has \(4,\)",
+        ),
+        (
+            lambda s: s["state"][1].update(step=np.ones(3)),
+            r"Adam: 'step' of parameter 1 must have shape \(\), the state has \(3,\)",
+        ),
+    ],
+)
+def test_states_that_do_not_fit(change, message):
+    params = [param(2), param(3)]
+    optimizer = Adam(params)
+    run(optimizer, params, [1])
+    state = optimizer.state_dict()
+    state["param_groups"][0]["lr"] = 0.5
+    change(state)
+    before = optimizer.state
+    with pytest.raises(ValueError, match="^" + message):
+        optimizer.load_state_dict(state)
+    assert optimizer.state is before
+    assert optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def test_a_loaded_state_is_a_copy():
+    params = [param(2)]
+    optimizer = Adam(params)
+    run(optimizer, params, [1])
+    other = Adam(params)
+    other.load_state_dict(optimizer.state_dict())
+    run(other, params, [2])
+    steps = [o.state[params[0]]["step"].item() for o in (optimizer, other)]
+    assert steps == [1, 2]
+
+
+def test_state_of_another_dtype_is_cast():
+    wide, narrow = [param(2)], [mg.ones(2, dtype=np.float32, requires_grad=True)]
+    optimizer, other = Adam(wide), Adam(narrow)
+    run(optimizer, wide, [1])
+    other.load_state_dict(optimizer.state_dict())
+    kept = other.state[narrow[0]]
+    assert [str(kept[name].dtype) for name in kept] == ["float64", "float32", "float32"]
+
+
+def test_generators_of_groups_and_of_parameters():
+    params = [param(1), param(2)]
+    groups = ({"params": (p for p in [q])} for q in params)
+    optimizer = SGD(groups)
+    held = itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups)
+    assert [id(p) for p in held] == [id(p) for p in params]

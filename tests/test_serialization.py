@@ -1,0 +1,261 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import minigrad as mg
+from minigrad.serialization import load, save
+
+DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
+DTYPES += ["complex64", "complex128"]
+
+
+@pytest.fixture(autouse=True)
+def on_each_backend(backend):
+    with mg.use_backend(backend):
+        yield
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state.safetensors"
+
+
+def host(state):
+    """The state with its tensors as (dtype, shape, bytes), and every container's type."""
+    if isinstance(state, mg.Tensor):
+        state = state.detach().numpy()
+    if isinstance(state, np.ndarray):
+        return str(state.dtype.newbyteorder("=")), state.shape, state.tolist()
+    if isinstance(state, dict):
+        return "dict", [(type(k), k, host(v)) for k, v in state.items()]
+    if isinstance(state, list | tuple):
+        return type(state), [host(v) for v in state]
+    return type(state), repr(state)
+
+
+SHARED = mg.tensor([1.0, 2.0])
+
+STATES = {
+    "model": {"0.weight": mg.tensor([[1.0, 2.0]], requires_grad=True), "0.bias": mg.tensor([0.5])},
+    "nested": {"a": {"b": [mg.tensor(1), (np.arange(3), {"c": None})]}, "d": ((), [], {})},
+    "int keys": {0: mg.tensor(0), "0": mg.tensor(1), -1: {2: "two"}},
+    "dots": {"a.b": mg.tensor(0), "a": {"b": mg.tensor(1), "b.": mg.tensor(2)}, "a..b": 3},
+    "reserved": {"__metadata__": mg.tensor([1.0]), "": mg.tensor(2), "minigrad": {"": 3}},
+    "numbers": [0, -1, 2**70, 0.1, 1e-310, True, False, None, "", "é\n\"'", 5e300],
+    "not finite": {"x": [float("nan"), float("inf"), -float("inf"), -0.0]},
+    "like its own code": [{"tuple": [1]}, {"tensor": "a"}, {"dict": []}, {"float": "nan"}],
+    "shared": {"x": SHARED, "y": SHARED, "view": mg.tensor([[1.0, 2.0], [3.0, 4.0]])[:, 0]},
+    "strides": [np.arange(6).reshape(2, 3).T, np.arange(6)[::-2], np.broadcast_to(1.0, (2, 3))],
+    "big-endian": np.arange(3, dtype=">f4"),
+    "one tensor": mg.tensor([1.0]),
+    "nothing": {},
+    "one number": 3,
+}
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+def test_round_trip(state, path):
+    save(state, path)
+    assert host(load(path)) == host(state)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (0,), (2, 0, 3), (2, 3)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_and_shape(dtype, shape, path):
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    if dtype.startswith("complex"):
+        array *= np.array(1 - 2j, dtype)
+    save({"x": array}, path)
+    x = load(path)["x"]
+    assert (x.dtype, x.shape, x.numpy().tobytes()) == (dtype, shape, array.tobytes())
+
+
+def test_numpy_scalars_become_numbers(path):
+    save([np.float32(0.1), np.int64(3), np.bool_(True)], path)
+    assert host(load(path)) == host([float(np.float32(0.1)), 3, True])
+
+
+def test_tensors_are_new_ones_on_the_default_backend(path, backend):
+    save({"x": mg.tensor([1.0], requires_grad=True)}, path)
+    first, second = load(path)["x"], load(path)["x"]
+    assert first.backend.name == backend
+    assert not first.requires_grad
+    first += 1
+    assert second.tolist() == [1.0]
+
+
+def test_other_programs_read_the_dotted_names(path):
+    save({"model": {"0.weight": mg.tensor([1.0]), "steps": [mg.tensor(2)]}, "epoch": 3}, path)
+    found = safetensors.numpy.load_file(path)
+    assert {name: x.tolist() for name, x in found.items()} == {
+        "model.0.weight": [1.0],
+        "model.steps.0": 2,
+    }
+
+
+def test_files_of_other_programs_are_flat(path):
+    names = {"a.b": np.ones(2, np.float16), "c": np.array(3)}
+    safetensors.numpy.save_file(names, path, {"format": "pt"})
+    assert {name: x.tolist() for name, x in load(path).items()} == {"a.b": [1.0, 1.0], "c": 3}
+
+
+def test_random_state_survives(path):
+    save({"random": mg.random.get_state()}, path)
+    expected = mg.rand(3).tolist()
+    mg.random.set_state(load(path)["random"])
+    assert mg.rand(3).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"a": [object()]}, "save: the value at 'a.0' is a object; expected dicts, lists"),
+        (object(), "save: the state is a object; expected"),
+        ({"a": {1.5: 2}}, "save: the value at 'a' has the key 1.5, not a str or an int"),
+        ({None: 2}, "save: the state has the key None, not a str or an int"),
+        ({"a": np.array(["text"])}, "save: the value at 'a': expected numbers of at most 64 bits"),
+        ({"a": 1j}, "save: the value at 'a' is a complex; expected"),
+        ({"a": {1, 2}}, "save: the value at 'a' is a set; expected"),
+    ],
+)
+def test_what_cannot_be_saved(state, message, path):
+    save("old", path)
+    with pytest.raises(TypeError, match="^" + message):
+        save(state, path)
+    assert load(path) == "old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_missing_file(path):
+    with pytest.raises(FileNotFoundError, match=r"^load: there is no file '.*state.safetensors'$"):
+        load(path)
+    with pytest.raises(FileNotFoundError, match=r"^load: there is no file '.*'$"):
+        load(path.parent)
+
+
+def test_missing_folder(path):
+    with pytest.raises(FileNotFoundError, match=r"^save: there is no folder '.*'; create it first"):
+        save({}, path / "deeper")
+
+
+def test_every_truncated_file_is_refused(path):
+    save({"a": mg.tensor([1.0, 2.0]), "b": 3}, path)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"^load: '.*' is no whole safetensors file: [^\n]*$"):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        "{",
+        '{"tensor": "gone"}',
+        '{"tensor": ["x"]}',
+        '{"set": []}',
+        '{"dict": [[[], 1]]}',
+        '{"dict": 3}',
+        '{"a": 1, "b": 2}',
+        '{"complex": "x"}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_damaged_structure(structure, path):
+    safetensors.numpy.save_file({"x": np.array(1.0)}, path, {"minigrad": structure})
+    with pytest.raises(ValueError, match=r"^load: the structure in the metadata of '.*' is damag"):
+        load(path)
+
+
+def test_dtypes_that_numpy_lacks(path):
+    header = json.dumps({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+    with pytest.raises(
+        ValueError, match=r"^load: '.*' holds what NumPy has no dtype for: .*bfloat"
+    ):
+        load(path)
+
+
+def test_missing_package(monkeypatch, path):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for call in (lambda: save({}, path), lambda: load(path)):
+        with pytest.raises(
+            ImportError, match=r"^weight files need safetensors .*pip install safet"
+        ):
+            call()
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
+def test_a_failing_write_leaves_the_old_file(function, error, path, monkeypatch):
+    save("old", path)
+
+    def fail(*args):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, fail)
+        with pytest.raises(type(error)):
+            save("new", path)
+    assert load(path) == "old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_contents_reach_the_disk_before_the_name(path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        record = lambda *args, name=name, real=real: (calls.append(name), real(*args))  # noqa: E731
+        monkeypatch.setattr(os, name, record)
+    save({}, path)
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_permissions_follow_the_umask(path):
+    old = os.umask(0o027)
+    try:
+        save({}, path)
+    finally:
+        os.umask(old)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_is_followed(path):
+    link = path.with_name("latest.safetensors")
+    save("old", path)
+    link.symlink_to(path)
+    save("new", link)
+    assert link.is_symlink()
+    assert load(path) == load(link) == "new"
+
+
+WRITER = """
+import sys
+import minigrad as mg
+from minigrad.serialization import save
+while True:
+    for i in range(2):
+        save({"x": mg.full(100_000, i), "i": i}, sys.argv[1])
+        print(i, flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_a_whole_file(path, backend):
+    if backend == "numba":
+        pytest.skip("the backend plays no part in writing")
+    for delay in (0.0, 0.003, 0.01, 0.02):
+        command = [sys.executable, "-c", WRITER, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+            writer.stdout.readline()  # there is a file now
+            time.sleep(delay)
+            writer.send_signal(signal.SIGKILL)
+        state = load(path)
+        assert (state["x"] == state["i"]).all()
