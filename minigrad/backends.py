@@ -42,12 +42,16 @@ class Namespace:
         module: ModuleType | Any,
         scatter_add: Callable[..., None],
         refuse: Callable[..., None],
+        wraps_indices: bool,
     ) -> None:
         vars(self).update({name: getattr(module, name) for name in NAMES})
         #: scatter_add(x, key, values): x[key] += values, duplicates accumulated, x written
         self.scatter_add = scatter_add
-        #: refuse(bad, values, what): ValueError where bad is true, now or at the next transfer
+        #: refuse(bad, values, what, error=ValueError): an error where bad is true, raised now or
+        #: at the next transfer
         self.refuse = refuse
+        #: whether an index out of range wraps around unnoticed instead of raising
+        self.wraps_indices = wraps_indices
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
@@ -56,11 +60,11 @@ class Namespace:
         )
 
 
-def refuse_now(bad: Array, values: Array, what: str) -> None:
-    """Raise ValueError, with the first bad position and value, if anything in `bad` is true."""
+def refuse_now(bad: Array, values: Array, what: str, error: type[Exception] = ValueError) -> None:
+    """Raise the error, with the first bad position and value, if anything in `bad` is true."""
     if bad.any():
         at = tuple(int(axis[0]) for axis in np.nonzero(bad))
-        raise ValueError(f"{what}; got {values[at]} at position {at[0] if len(at) == 1 else at}")
+        raise error(f"{what}; got {values[at]} at position {at[0] if len(at) == 1 else at}")
 
 
 class ErrorSlot:
@@ -72,30 +76,34 @@ class ErrorSlot:
     def __init__(self, module: Any, to_numpy: Callable[[Array], Any]) -> None:
         self._module, self._to_numpy = module, to_numpy
         self._slot: Array = None
-        self._messages: list[str] = []
+        self._messages: list[tuple[str, type[Exception]]] = []
 
-    def refuse(self, bad: Array, values: Array, what: str) -> None:
+    def refuse(
+        self, bad: Array, values: Array, what: str, error: type[Exception] = ValueError
+    ) -> None:
         """Note the first true place of `bad`, unless something was noted before."""
         xp = self._module
         if not bad.size:
             return
-        if what not in self._messages:
-            self._messages.append(what)
+        message = what, error
+        if message not in self._messages:
+            self._messages.append(message)
         bad, values = xp.reshape(bad, (-1,)), xp.reshape(values, (-1,))
         at = xp.argmax(bad)
-        code = xp.full((), self._messages.index(what), dtype=np.int64)
+        code = xp.full((), self._messages.index(message), dtype=np.int64)
         entry = [bad[at], code, at, values[at]]
         noted = xp.stack([xp.astype(number, np.int64) for number in entry])
         self._slot = noted if self._slot is None else xp.where(self._slot[:1], self._slot, noted)
 
     def check(self) -> None:
-        """Raise ValueError for what was noted since the last check."""
+        """Raise the error for what was noted since the last check."""
         slot, self._slot = self._slot, None
         if slot is None:
             return
         found, code, position, value = self._to_numpy(slot).tolist()
         if found:
-            raise ValueError(f"{self._messages[code]}; got {value} at position {position}")
+            what, error = self._messages[code]
+            raise error(f"{what}; got {value} at position {position}")
 
 
 def device_backend(
@@ -122,7 +130,7 @@ def device_backend(
         name,
         device,
         array_type,
-        Namespace(module, module.add.at, slot.refuse),
+        Namespace(module, module.add.at, slot.refuse, wraps_indices=True),
         to_numpy=checked_to_numpy,
         from_numpy=from_numpy,
         synchronize=checked_synchronize,
@@ -168,7 +176,7 @@ def _broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _load_numpy() -> Backend:
-    xp = Namespace(np, np.add.at, refuse_now)
+    xp = Namespace(np, np.add.at, refuse_now, wraps_indices=False)
     xp.broadcast_to = _broadcast_to
     return Backend("numpy", "cpu", np.ndarray, xp)
 
@@ -246,10 +254,10 @@ def default() -> Backend:
     return _default.get() or get(os.environ.get("MINIGRAD_BACKEND", "numpy"))
 
 
-def of_array(array: Array) -> Backend | None:
-    """Return the backend to which a raw array belongs, the default one first; None for no array."""
-    for backend in (default(), *_loaded.values()):
-        if isinstance(array, backend.array_type):
+def of_device_array(array: Array) -> Backend | None:
+    """Return the backend to which a raw array off the host belongs; None for anything else."""
+    for backend in _loaded.values():
+        if backend.device != "cpu" and isinstance(array, backend.array_type):
             return backend
     return None
 

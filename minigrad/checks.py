@@ -155,7 +155,9 @@ class _Checker:
         reports = []
         wanted = [i for i, x in enumerate(self.points) if x.requires_grad]
         for place, i in enumerate(wanted):
-            analytic = np.array([row[place] for row in rows]).reshape(-1, self.points[i].size)
+            analytic = np.array([row[place] for row in rows]).reshape(
+                len(rows), self.points[i].size
+            )
             report = self.compare(i, analytic)
             if report:
                 reports.append(report)

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import backends
 from .backends import Array, Backend
-from .methods import BINARY, OPS, Methods
+from .methods import BINARY, OPS, UNARY, Methods
 
 _recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
 _observer: ContextVar["Observer | None"] = ContextVar("minigrad_observer", default=None)
@@ -175,7 +175,7 @@ class Op:
         if name in TABLE:
             raise ValueError(f"op {name!r} is defined twice")
         TABLE[name] = self
-        BINARY[name] = partial(binary, self)
+        UNARY[name], BINARY[name] = partial(unary, self), partial(binary, self)
 
     def __call__(self, *args: Any, **params: Any) -> "Tensor":
         result: Tensor = apply(self, args, params)
@@ -707,10 +707,13 @@ def _is_plain(data: Any) -> bool:
 def to_array(
     data: Any, dtype: Any, backend: str | Backend | None, copy: bool
 ) -> tuple[Array, Backend]:
-    """Return data as an array of one of the supported dtypes on `backend`, and that backend."""
+    """Return data as an array of one of the supported dtypes on `backend`, and that backend.
+
+    Without one: tensors and device arrays stay where they are, the rest goes to the default.
+    """
     if isinstance(backend, str):
         backend = backends.get(backend)
-    source = data.backend if isinstance(data, Tensor) else backends.of_array(data)
+    source = data.backend if isinstance(data, Tensor) else backends.of_device_array(data)
     target = backend or source or backends.default()
     if source is not None:
         array = data._array if isinstance(data, Tensor) else data
@@ -722,11 +725,13 @@ def to_array(
         except ValueError as error:
             raise ValueError(f"expected numbers in a regular shape: {error}") from error
         if dtype is None and host.dtype.kind in "fc" and _is_plain(data):
-            dtype = np.result_type(_default_dtype, np.complex64) if host.dtype.kind == "c" else None
-            dtype = dtype or _default_dtype
-        copy = copy and host is not data and not isinstance(data, list | tuple | int | float)
+            dtype = _default_dtype
+            if host.dtype.kind == "c":
+                dtype = np.result_type(_default_dtype, np.complex64)
+        copy = copy and isinstance(data, np.ndarray)
         _require_number(host.dtype, data)
-        array = target.from_numpy(host if dtype is None else host.astype(dtype))
+        array = target.from_numpy(host if dtype is None else host.astype(dtype, copy=False))
+        copy = copy and array is data
     wanted = array.dtype if dtype is None else np.dtype(dtype)
     _require_number(wanted, data)
     wanted = wanted.newbyteorder("=")
@@ -784,7 +789,6 @@ def apply(
         if promoted is not None:
             return apply(op, promoted, params, backend)
 
-    recording = tracked and op.rules and _recording.get()
     if op.writes:
         _check_writes(op, args, tracked)
     run = backend.runs.get(op) or _resolve(op, backend)
@@ -794,13 +798,7 @@ def apply(
         _explain(error, op, args)
 
     if op.plain:
-        if type(out) is not backend.array_type:  # NumPy's reductions give scalars
-            out = backend.from_numpy(out)
-        tensor = _new(Tensor)
-        tensor._array, tensor.backend, tensor._writes, tensor.node = out, backend, None, None
-        tensor.index = UNRECORDED if tracked else CONSTANT
-        if recording:
-            _record(op, args, params, (tensor,))
+        tensor = _finish(op, args, params, out, backend, tracked)
         if _observing:
             _show(op, args, params, (tensor,), started)
         return tensor
@@ -808,7 +806,7 @@ def apply(
     if op.target is not None:
         backend = backends.get(params[op.target])
     outputs = _wrap_outputs(op, args, out, backend)
-    if recording:
+    if tracked and op.rules and _recording.get():
         _record(op, args, params, outputs)
     elif tracked:
         for tensor in outputs:
@@ -818,7 +816,7 @@ def apply(
             args[i].written()
     if _observing:
         _show(op, args, params, outputs, started)
-    return outputs if len(outputs) != 1 else outputs[0]
+    return (outputs or None) if len(outputs) != 1 else outputs[0]
 
 
 def binary(op: Op, x: Any, y: Any) -> Tensor:
@@ -847,14 +845,41 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         out = run(backend.xp, a, b)
     except _EXPLAINED as error:
         _explain(error, op, (x, y))
-    if type(out) is not backend.array_type:
+    tracked = (a is not x and x.node is not None) or (b is not y and y.node is not None)
+    return _finish(op, (x, y), NO_PARAMS, out, backend, tracked)
+
+
+def unary(op: Op, x: Any) -> Tensor:
+    """Return `apply(op, (x,))` for methods of one float tensor; as `binary`, a short way."""
+    if type(x) is Tensor and not _observing and op.plain and x._array.dtype.kind == "f":
+        backend = x.backend
+        if (run := backend.runs.get(op)) is not None:
+            try:
+                out = run(backend.xp, x._array)
+            except _EXPLAINED as error:
+                _explain(error, op, (x,))
+            return _finish(op, (x,), NO_PARAMS, out, backend, x.node is not None)
+    result: Tensor = apply(op, (x,))
+    return result
+
+
+def _finish(
+    op: Op,
+    args: Sequence[Any],
+    params: Mapping[str, Any],
+    out: Array,
+    backend: Backend,
+    tracked: bool,
+) -> Tensor:
+    """Wrap the only output of an op and record the run where it is tracked."""
+    if type(out) is not backend.array_type:  # NumPy's reductions give scalars
         out = backend.from_numpy(out)
     tensor = _new(Tensor)
     tensor._array, tensor.backend, tensor._writes, tensor.node = out, backend, None, None
     tensor.index = CONSTANT
-    if (b is not y and y.node is not None) or (a is not x and x.node is not None):
+    if tracked:
         if op.rules and _recording.get():
-            _record(op, (x, y), NO_PARAMS, (tensor,))
+            _record(op, args, params, (tensor,))
         else:
             tensor.index = UNRECORDED
     return tensor
@@ -863,9 +888,10 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
 def _wrap_outputs(op: Op, args: Sequence[Any], out: Any, backend: Backend) -> tuple[Tensor, ...]:
     arrays = (out,) if len(op.outputs) == 1 else out or ()
     outputs = tuple(
-        wrap(a if type(a) is backend.array_type else backend.from_numpy(a), backend) for a in arrays
+        wrap(a if type(a) is backend.array_type else backend.xp.asarray(a), backend) for a in arrays
     )
-    if op.view and backend.xp.may_share_memory(outputs[0]._array, args[0]._array):
+    here = op.view and args[0].device == backend.device
+    if here and backend.xp.may_share_memory(outputs[0]._array, args[0]._array):
         outputs[0]._writes = args[0].writes()
     return outputs
 
@@ -904,14 +930,16 @@ def _record(
 
 def _kept(plan: Plan, args: Sequence[Any], outputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
     """Return what a plan keeps beside inputs: outputs, and shapes and dtypes of inputs."""
-    kept = []
+    kept: list[Any] = []
     for i in plan.outputs:
         # A twin without a node: the tape holds the value, not the tensor, so there is no cycle.
-        twin = wrap(outputs[i]._array, outputs[i].backend)
-        twin._writes, twin.index = outputs[i].writes(), i
+        output, twin = outputs[i], _new(Tensor)
+        twin._array, twin.backend, twin.node, twin.index = output._array, output.backend, None, i
+        twin._writes = output._writes = output._writes or [0]
         kept.append(twin)
     for i, what in plan.about:
-        kept.append(getattr(args[i]._array, what) if isinstance(args[i], Tensor) else None)
+        arg = args[i]
+        kept.append(None if type(arg) in _RAW else getattr(arg._array, what))
     return tuple(kept)
 
 
@@ -941,7 +969,7 @@ def _operand(op: Op, value: Any, backend: Backend | None) -> Any:
     for abstract, weak in _WEAK.items():
         if isinstance(value, abstract):
             return weak(value)
-    if backends.of_array(value) is None:
+    if not isinstance(value, np.ndarray) and backends.of_device_array(value) is None:
         raise TypeError(
             f"{op.name}: expected tensors, arrays or numbers, got {type(value).__name__}"
         )
@@ -1087,10 +1115,12 @@ def backward(
                 gs = cotangents.pop(node)
                 if needed is not None and node not in needed:
                     continue
-                if node.attached is not None:
-                    _call_hooks(node.attached, gs, shared)
+                attached = node.attached
+                if attached is not None:
+                    if attached.hooks:
+                        _call_hooks(attached, gs, shared)
                     if targets is None:
-                        _keep_grads(node, node.attached, gs, shared)
+                        _keep_grads(node, attached, gs, shared)
                 if found:
                     found.update({key: gs[key[1]] for key in found if key[0] is node})
                 if node.op is not None:
@@ -1189,7 +1219,8 @@ def _call_rules(
     if _observing and (observer := _observer.get()) is not None:
         observer.entered(node)
     for value in saved[: plan.tensors]:
-        if type(value) not in _RAW and value._writes is not None and value._writes[0] > node.id:
+        writes = None if type(value) in _RAW else value._writes
+        if writes is not None and writes[0] > node.id:
             raise RuntimeError(
                 f"{op.name}: a value of shape {value.shape} that its derivative needs was "
                 "changed in place after it was used; change a copy, or after backward"
@@ -1212,7 +1243,7 @@ def _call_rules(
             parent, index = parents[k], node.indices[k]
             if g._array.shape != parent.shapes[index]:
                 g = _unbroadcast(op, rule, g, parent.shapes[index])
-            if parent.attached is not None:
+            if parent.op is None or parent.attached is not None:
                 for value in saved[: plan.tensors]:
                     if g is value:
                         shared.add(id(g._array))

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 #: What the methods call: name -> op, or function over ops. `minigrad.ops` fills it.
 OPS: dict[str, "Callable[..., Tensor]"] = {}
 
+#: What methods of no argument call: name -> op of one operand.
+UNARY: dict[str, "Callable[[Any], Tensor]"] = {}
+
 #: What the operators call: name -> op of two operands, without the way through OPS (0.3 µs).
 BINARY: dict[str, "Callable[[Any, Any], Tensor]"] = {}
 
@@ -128,16 +131,16 @@ class Methods:
         return self.update("bitwise_xor", other)
 
     def __neg__(self) -> "Tensor":
-        return OPS["negative"](self)
+        return UNARY["negative"](self)
 
     def __pos__(self) -> "Tensor":
-        return OPS["positive"](self)
+        return UNARY["positive"](self)
 
     def __abs__(self) -> "Tensor":
-        return OPS["abs"](self)
+        return UNARY["abs"](self)
 
     def __invert__(self) -> "Tensor":
-        return OPS["bitwise_invert"](self)
+        return UNARY["bitwise_invert"](self)
 
     def __lt__(self, other: Any) -> "Tensor":
         return BINARY["less"](self, other)
@@ -179,37 +182,37 @@ class Methods:
         return OPS["matrix_transpose"](self)
 
     def abs(self) -> "Tensor":
-        return OPS["abs"](self)
+        return UNARY["abs"](self)
 
     def exp(self) -> "Tensor":
-        return OPS["exp"](self)
+        return UNARY["exp"](self)
 
     def log(self) -> "Tensor":
-        return OPS["log"](self)
+        return UNARY["log"](self)
 
     def sqrt(self) -> "Tensor":
-        return OPS["sqrt"](self)
+        return UNARY["sqrt"](self)
 
     def tanh(self) -> "Tensor":
-        return OPS["tanh"](self)
+        return UNARY["tanh"](self)
 
     def sigmoid(self) -> "Tensor":
-        return OPS["sigmoid"](self)
+        return UNARY["sigmoid"](self)
 
     def relu(self) -> "Tensor":
-        return OPS["relu"](self)
+        return UNARY["relu"](self)
 
     def sign(self) -> "Tensor":
-        return OPS["sign"](self)
+        return UNARY["sign"](self)
 
     def isnan(self) -> "Tensor":
-        return OPS["isnan"](self)
+        return UNARY["isnan"](self)
 
     def isinf(self) -> "Tensor":
-        return OPS["isinf"](self)
+        return UNARY["isinf"](self)
 
     def isfinite(self) -> "Tensor":
-        return OPS["isfinite"](self)
+        return UNARY["isfinite"](self)
 
     def clip(self, min: Any = None, max: Any = None) -> "Tensor":
         return OPS["clip"](self, min, max)

@@ -33,11 +33,13 @@ def adam_update(
     not all contiguous in the same order, or not writable.
     """
     order: Literal["C", "F"]
-    if p.flags.carray and m.flags.carray and v.flags.carray:
+    if p.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous:
         order = "C"
-    elif p.flags.farray and m.flags.farray and v.flags.farray:
+    elif p.flags.f_contiguous and m.flags.f_contiguous and v.flags.f_contiguous:
         order = "F"
     else:
+        return NotImplemented
+    if not (p.flags.behaved and m.flags.behaved and v.flags.behaved):
         return NotImplemented
     if (
         p.dtype not in FLOATS

@@ -27,7 +27,15 @@ __all__ = [
 
 
 _zeros = Op("zeros", lambda xp, *, shape, dtype: xp.zeros(shape, dtype=dtype))
-_full = Op("full", lambda xp, *, shape, value, dtype: xp.full(shape, value, dtype=dtype))
+
+
+def _full_forward(xp: Any, *, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
+    out = xp.empty(shape, dtype=dtype)  # half the time of xp.full on a small array
+    out[...] = value
+    return out
+
+
+_full = Op("full", _full_forward)
 _eye = Op("eye", lambda xp, *, rows, columns, k, dtype: xp.eye(rows, columns, k=k, dtype=dtype))
 _arange = Op(
     "arange",
@@ -41,7 +49,7 @@ _linspace = Op(
 )
 
 zeros_like = Op("zeros_like", lambda xp, x: xp.zeros(x.shape, dtype=x.dtype))
-ones_like = Op("ones_like", lambda xp, x: xp.ones(x.shape, dtype=x.dtype))
+ones_like = Op("ones_like", lambda xp, x: _full_forward(xp, shape=x.shape, value=1, dtype=x.dtype))
 copy = Op("copy", lambda xp, x: xp.array(x, copy=True, order="C"), vjp=dict(x=lambda g: g))
 
 _astype: Op = Op(
@@ -95,7 +103,8 @@ def asarray(
         result = globals()["copy"](data) if copy and shared else result
     else:
         array, where = to_array(data, dtype, backend, copy=bool(copy))
-        result, shared = wrap(array, where), array is data or np.may_share_memory(array, data)
+        result, on_host = wrap(array, where), where.device == "cpu"
+        shared = array is data or (on_host and np.may_share_memory(array, data))
     if copy is False and not shared:
         raise ValueError("asarray: this data, dtype and backend need a copy, but copy=False")
     return result

@@ -65,7 +65,7 @@ def zero(g: Tensor) -> Tensor:
 #: x·a, but 0 where x is exactly 0, whatever a is. It is bilinear, and so are its rules.
 absorb: Op = elementwise(
     "absorb",
-    lambda xp, x, a: xp.where(x == 0, 0, x * a),
+    lambda xp, x, a: x * xp.where(x == 0, x, a),  # a product 0·inf would be a warning
     vjp=dict(x=lambda g, a: absorb(g, a), a=lambda g, x: absorb(g, x)),
 )
 
@@ -109,7 +109,8 @@ def _pow_x(g: Tensor, x: Tensor, y: Any) -> Tensor:
 
 def _pow_y(g: Tensor, out: Tensor, x: Any, y: Tensor) -> Tensor:
     flat = logical_and(equal(x, 0), greater_equal(y, 0))  # 0**y is 0 for every y > 0
-    return absorb(g, out * log(where(flat, 1, x)))
+    # absorb again: where g is 0, the nan of a negative base must not come back at second order.
+    return absorb(g, absorb(out, log(where(flat, 1, x))))
 
 
 pow = elementwise("pow", lambda xp, x, y: x**y, vjp=dict(x=_pow_x, y=_pow_y))
@@ -188,7 +189,7 @@ _clip = elementwise(
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """Limit x to [min, max]; the derivative at a bound is 1, and max wins where min > max."""
-    return _clip(x, min, max)
+    return positive(x) if min is None and max is None else _clip(x, min, max)
 
 
 def _test(name: str, forward: Callable[..., Any]) -> Op:

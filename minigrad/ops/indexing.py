@@ -1,5 +1,6 @@
-"""Indexing as NumPy has it. Index arrays are arguments of the ops, the rest of the key is a param."""
+"""Indexing as NumPy has it. Index arrays are arguments of the ops, the rest of a key is a param."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,8 +40,37 @@ def _filled(key: Key, indices: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
+def _check(xp: Any, x: Any, indices: tuple[Any, ...], key: Key) -> None:
+    """Refuse indices out of range on devices, where they wrap around; NumPy raises by itself."""
+    if not indices or not xp.wraps_indices:
+        return
+    for place, k in enumerate(key):
+        if type(k) is Array and (axis := _axis_at(key, place, x.ndim)) < x.ndim:
+            index, length = indices[k.number], x.shape[axis]
+            what = f"an index into axis {axis} must lie in [-{length}, {length})"
+            xp.refuse((index < -length) | (index >= length), index, what, IndexError)
+
+
+def _axis_at(key: Sequence[Any], place: int, ndim: int) -> int:
+    """Return the first axis that the element of a key at `place` takes."""
+    before = key[:place]
+    if any(k is Ellipsis for k in before):
+        return ndim - sum(map(_axes_taken, key[place:]))
+    return sum(map(_axes_taken, before))
+
+
+def _axes_taken(k: Any) -> int:
+    """Return how many axes of the indexed tensor an element of a key takes."""
+    if k is None or k is Ellipsis or type(k) is bool:
+        return 0
+    return k.ndim if isinstance(k, Tensor) and k.dtype.kind == "b" else 1
+
+
 def _getitem_forward(xp: Any, x: Any, *indices: Any, key: Key) -> Any:
-    return x[_filled(key, indices)]
+    _check(xp, x, indices, key)
+    filled = _filled(key, indices)
+    # With an Ellipsis, x[0] of a vector is a view as well, not a NumPy scalar.
+    return x[filled] if indices or Ellipsis in key else x[(*filled, ...)]
 
 
 def _scatter_forward(xp: Any, v: Any, *indices: Any, key: Key, shape: tuple[int, ...]) -> Any:
@@ -57,18 +87,21 @@ def _accumulate(xp: Any, out: Any, indices: tuple[Any, ...], key: Key, v: Any) -
 
 
 def _index_set_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> Any:
+    _check(xp, x, indices, key)
     out = xp.array(x, copy=True)
     out[_filled(key, indices)] = v
     return out
 
 
 def _index_add_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> Any:
+    _check(xp, x, indices, key)
     out = xp.array(x, copy=True)
     _accumulate(xp, out, indices, key, v)
     return out
 
 
 def _setitem_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> None:
+    _check(xp, x, indices, key)
     x[_filled(key, indices)] = v
 
 
@@ -109,7 +142,7 @@ _index_add = Op(
     ),
     promotes=("x", "v"),
 )
-_setitem = Op("setitem", _setitem_forward, writes=("x",))
+_setitem = Op("setitem", _setitem_forward, outputs=(), writes=("x",))
 _nonzero = Op(
     "nonzero",
     lambda xp, x: xp.stack(xp.nonzero(x)),
@@ -130,33 +163,34 @@ def _parse(x: Tensor, key: Any) -> tuple[Key, list[Tensor]]:
     A boolean mask stands for the integer arrays of its true places. IndexError for what is no
     index, or a mask that does not fit.
     """
+    elements = [_element(x, k) for k in (key if isinstance(key, tuple) else (key,))]
     parsed: list[Any] = []
     arrays: list[Tensor] = []
-    for k in key if isinstance(key, tuple) else (key,):
-        if k is None or k is Ellipsis or type(k) is int:
+    for place, k in enumerate(elements):
+        if not isinstance(k, Tensor):
             parsed.append(k)
             continue
-        if isinstance(k, slice):
-            parsed.append(
-                Slice(*(None if n is None else n.__index__() for n in (k.start, k.stop, k.step)))
-            )
-            continue
-        if isinstance(k, int | np.integer) and not isinstance(k, bool):
-            parsed.append(int(k))
-            continue
-        index = k if isinstance(k, Tensor) else _as_index(x, k)
-        if index.dtype.kind == "b":
-            found = _places(x, index, parsed, arrays)
-        elif index.dtype.kind in "iu":
-            found = (index,)
-        else:
-            raise IndexError(
-                f"an index is made of integers, booleans and slices, not {index.dtype}"
-            )
-        for array in found:
+        mask = k.dtype.kind == "b"
+        for array in _places(x, k, _axis_at(elements, place, x.ndim)) if mask else (k,):
             parsed.append(Array(len(arrays)))
             arrays.append(array)
     return tuple(parsed), arrays
+
+
+def _element(x: Tensor, k: Any) -> Any:
+    """Return an element of a key as a constant, an index array or mask as a tensor."""
+    if k is None or k is Ellipsis or type(k) is int:
+        return k
+    if isinstance(k, slice):
+        return Slice(*(None if n is None else n.__index__() for n in (k.start, k.stop, k.step)))
+    if isinstance(k, bool | np.bool_):  # a 0-d mask: a new axis, of length 1 or 0
+        return bool(k)
+    if isinstance(k, int | np.integer):
+        return int(k)
+    index = k if isinstance(k, Tensor) else _as_index(x, k)
+    if index.dtype.kind not in "biu":
+        raise IndexError(f"an index is made of integers, booleans and slices, not {index.dtype}")
+    return index if index.ndim or index.dtype.kind != "b" else bool(index)
 
 
 def _as_index(x: Tensor, k: Any) -> Tensor:
@@ -168,24 +202,13 @@ def _as_index(x: Tensor, k: Any) -> Tensor:
         raise IndexError(f"expected an index, got {k!r}: {error}") from error
 
 
-def _places(x: Tensor, mask: Tensor, before: list[Any], arrays: list[Tensor]) -> tuple[Tensor, ...]:
-    """Return a mask as index arrays. A 0-d mask takes a new axis, of length 1 or 0."""
-    if not mask.ndim:
-        before.append(None)
-        return (asarray(np.zeros(int(bool(mask)), np.int64), backend=x.backend),)
-    if Ellipsis not in before:
-        at = sum(map(_axes_taken, before))
-        expected = x.shape[at : at + mask.ndim]
-        if mask.shape != expected:
-            raise IndexError(
-                f"a mask of shape {mask.shape} at axis {at} does not fit a tensor of shape {x.shape}"
-            )
+def _places(x: Tensor, mask: Tensor, axis: int) -> tuple[Tensor, ...]:
+    """Return a mask as the index arrays of its true places; IndexError if it does not fit."""
+    if mask.shape != x.shape[axis : axis + mask.ndim]:
+        raise IndexError(
+            f"a mask of shape {mask.shape} at axis {axis} does not fit a tensor of shape {x.shape}"
+        )
     return nonzero(mask)
-
-
-def _axes_taken(k: Any) -> int:
-    """Return how many axes of the indexed tensor an element of a key takes."""
-    return 0 if k is None else 1
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
@@ -230,12 +253,8 @@ def _indexed(op: Op, x: Tensor, more: tuple[Any, ...], key: Key, arrays: list[Te
 
 def _name_bad_index(x: Tensor, key: Key, arrays: list[Tensor], error: IndexError) -> None:
     """Raise a better IndexError if an index array is out of range: where, and which value."""
-    axis = 0
     for place, k in enumerate(key):
-        if k is Ellipsis:
-            axis = x.ndim - sum(map(_axes_taken, key[place + 1 :]))
-            continue
-        if type(k) is Array and axis < x.ndim:
+        if type(k) is Array and (axis := _axis_at(key, place, x.ndim)) < x.ndim:
             index, length = arrays[k.number].numpy(), x.shape[axis]
             bad = np.argwhere((index < -length) | (index >= length))
             if len(bad):
@@ -244,7 +263,6 @@ def _name_bad_index(x: Tensor, key: Key, arrays: list[Tensor], error: IndexError
                     f"index {index[at]} at position {at} is out of bounds for axis {axis} "
                     f"of length {length}"
                 ) from error
-        axis += _axes_taken(k)
 
 
 class At:

@@ -32,12 +32,12 @@ def _shifted(xp: Any, x: Any, axis: int) -> Any:
 
 def _softmax_forward(xp: Any, x: Any, *, axis: int) -> Any:
     weights = xp.exp(_shifted(xp, x, axis))
-    return weights / accurate_sum(xp, weights, (axis,), keepdims=True)
+    return weights / accurate_sum(xp, weights, axis=(axis,), keepdims=True)
 
 
 def _log_softmax_forward(xp: Any, x: Any, *, axis: int) -> Any:
     shifted = _shifted(xp, x, axis)
-    return shifted - xp.log(accurate_sum(xp, xp.exp(shifted), (axis,), keepdims=True))
+    return shifted - xp.log(accurate_sum(xp, xp.exp(shifted), axis=(axis,), keepdims=True))
 
 
 _softmax = Op(
@@ -69,7 +69,7 @@ def log_softmax(x: Tensor, axis: int = -1, **unknown: Any) -> Tensor:
 def _along(op: Op, x: Tensor, axis: int, unknown: Mapping[str, Any]) -> Tensor:
     if unknown:
         reject_unknown(op.name, unknown)
-    (axis,) = axes_of(axis, x.ndim)
+    (axis,) = axes_of(op.name, axis, x.shape)
     result: Tensor = op(x, axis=axis)
     return result
 
@@ -123,9 +123,9 @@ def _cross_entropy_forward(
     )
     shifted = logits - xp.max(logits, axis=1, keepdims=True)
     weights = xp.exp(shifted)
-    total = xp.sum(weights, axis=1, keepdims=True)
-    terms = xp.where(target == 0, 0, target * (shifted - xp.log(total)))
-    loss = xp.where(outside, xp.nan, -xp.sum(terms, axis=1))
+    total = accurate_sum(xp, weights, axis=(1,), keepdims=True)
+    terms = target * xp.where(target == 0, 0, shifted - xp.log(total))
+    loss = xp.where(outside, xp.nan, -accurate_sum(xp, terms, axis=(1,), keepdims=False))
     used = (labels != ignore_index)[:, None]
     mass = xp.sum(target, axis=1, keepdims=True)
     dlogits = xp.where(used, mass * (weights / total) - target, 0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Op, Tensor
+from ..engine import Op, Tensor, apply
 from .creation import astype
 from .elementwise import equal, exp, isfinite, where
 
@@ -31,17 +31,23 @@ Axis = int | Sequence[int] | None
 _BLOCK = 1024
 
 
-def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Return axes as distinct non-negative ints in the order given, all of them for None."""
+def axes_of(name: str, axis: Axis, shape: tuple[int, ...], new: int = 0) -> tuple[int, ...]:
+    """Return axes as distinct non-negative ints in the order given, all of them for None.
+
+    name: the function in whose errors they appear. new: how many axes it adds to the shape.
+    """
+    ndim = len(shape) + new
     if axis is None:
         return tuple(range(ndim))
     given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
     chosen = tuple(int(a.__index__()) + (ndim if a < 0 else 0) for a in given)
     for a, normal in zip(given, chosen, strict=True):
         if not 0 <= normal < ndim:
-            raise np.exceptions.AxisError(f"axis {a} is out of bounds for {ndim} dimensions")
+            raise np.exceptions.AxisError(
+                f"{name}: axis {a} is out of bounds for {ndim} dimensions; got shape {shape}"
+            )
     if len(set(chosen)) < len(chosen):
-        raise ValueError(f"each axis can be named once, got {given}")
+        raise ValueError(f"{name}: each axis can be named once, got {given} for shape {shape}")
     return chosen
 
 
@@ -53,7 +59,7 @@ def reject_unknown(name: str, unknown: Mapping[str, Any]) -> None:
         raise TypeError(f"{name}: unexpected keyword {keyword!r}{hint}")
 
 
-def accurate_sum(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+def accurate_sum(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     """Sum so that the error does not grow with the length: in blocks, pairwise or in float64.
 
     NumPy adds pairwise only along the contiguous end; along other axes it adds row by row.
@@ -68,7 +74,7 @@ def accurate_sum(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
         total = _column_sums(xp, x)
         return total[None] if keepdims else total
     wide = np.complex128 if x.dtype.kind == "c" else np.float64
-    return xp.astype(xp.sum(x, axis=axis, dtype=wide, keepdims=keepdims), x.dtype)
+    return xp.sum(x, axis=axis, dtype=wide, keepdims=keepdims).astype(x.dtype)
 
 
 def _is_contiguous_end(x: Any, axis: tuple[int, ...]) -> bool:
@@ -90,8 +96,9 @@ def _column_sums(xp: Any, x: Any) -> Any:
 
 def _spread_forward(xp: Any, x: Any, *, shape: tuple[int, ...], axis: tuple[int, ...]) -> Any:
     out = xp.empty(shape, dtype=x.dtype)
-    kept = tuple([1 if i in axis else n for i, n in enumerate(shape)]) if x.ndim else ()
-    out[...] = x.reshape(kept)
+    if x.ndim:
+        x = x.reshape(tuple([1 if i in axis else n for i, n in enumerate(shape)]))
+    out[...] = x
     return out
 
 
@@ -106,16 +113,22 @@ _spread = Op(
 
 def spread(x: Tensor, shape: tuple[int, ...], axis: tuple[int, ...]) -> Tensor:
     """Repeat the result of a reduction, or its cotangent, over the axes that were reduced."""
-    return _spread(x, shape=shape, axis=axis)
+    result: Tensor = apply(_spread, (x,), {"shape": shape, "axis": axis})
+    return result
 
 
 def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
     return math.prod(shape[a] for a in axis)
 
 
+def _inverse(count: float) -> float:
+    """Return 1 / count, by which a cotangent is multiplied: float16 holds 1e-5, but not 1e5."""
+    return 1 / count if count > 0 else math.nan
+
+
 sum_op = Op(
     "sum",
-    lambda xp, x, *, axis, keepdims: accurate_sum(xp, x, axis, keepdims),
+    accurate_sum,
     vjp=dict(x=lambda g, x_shape, axis: spread(g, x_shape, axis)),
 )
 
@@ -123,7 +136,7 @@ sum_op = Op(
 def _sum_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
     extra = x.ndim - len(shape)
     axis = tuple(i for i in range(x.ndim) if i < extra or (shape[i - extra] == 1 != x.shape[i]))
-    return accurate_sum(xp, x, axis, keepdims=True).reshape(shape) if axis else x[...]
+    return accurate_sum(xp, x, axis=axis, keepdims=True).reshape(shape) if axis else x[...]
 
 
 _sum_to_op = Op(
@@ -139,14 +152,20 @@ def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return _sum_to_op(x, shape=shape)
 
 
+def _wide(x: Any) -> Any:
+    """Return float16 as float32: a sum can overflow where the mean does not."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
 def _mean_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return accurate_sum(xp, x, axis, keepdims) / _count(x.shape, axis)
+    total = accurate_sum(xp, _wide(x), axis=axis, keepdims=keepdims)
+    return (total / _count(x.shape, axis)).astype(x.dtype, copy=False)
 
 
 _mean = Op(
     "mean",
     _mean_forward,
-    vjp=dict(x=lambda g, x_shape, axis: spread(g / _count(x_shape, axis), x_shape, axis)),
+    vjp=dict(x=lambda g, x_shape, axis: spread(g * _inverse(_count(x_shape, axis)), x_shape, axis)),
     promotes=("x",),
     floating=True,
 )
@@ -155,15 +174,16 @@ _mean = Op(
 def _var_forward(
     xp: Any, x: Any, *, axis: tuple[int, ...], correction: float, keepdims: bool
 ) -> Any:
-    deviation = x - _mean_forward(xp, x, axis=axis, keepdims=True)
+    wide = _wide(x)
+    deviation = wide - _mean_forward(xp, wide, axis=axis, keepdims=True)
     freedom = _count(x.shape, axis) - correction
-    squares = xp.square(xp.abs(deviation))
-    return accurate_sum(xp, squares, axis, keepdims) / (freedom if freedom > 0 else float("nan"))
+    total = accurate_sum(xp, xp.square(xp.abs(deviation)), axis=axis, keepdims=keepdims)
+    return (total / (freedom if freedom > 0 else math.nan)).astype(x.dtype, copy=False)
 
 
 def _slope(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
     """g · (x − mean) / (n − correction): half the derivative of the variance."""
-    g = spread(g / (_count(x.shape, axis) - correction), x.shape, axis)
+    g = spread(g * _inverse(_count(x.shape, axis) - correction), x.shape, axis)
     return g * (x - mean(x, axis=axis, keepdims=True))
 
 
@@ -216,7 +236,7 @@ _min = Op(
 def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     top = xp.max(x, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(top), top, 0)  # a slice of -inf alone must not become nan
-    total = accurate_sum(xp, xp.exp(x - shift), axis, True)
+    total = accurate_sum(xp, xp.exp(x - shift), axis=axis, keepdims=True)
     out = xp.where(total == 0, -xp.inf, xp.log(xp.where(total == 0, 1, total)) + shift)
     return out if keepdims else xp.squeeze(out, axis)
 
@@ -224,6 +244,9 @@ def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool
 def _logsumexp_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     finite = where(isfinite(out), out, 0)
     weights = exp(x - spread(finite, x.shape, axis))
+    # The rounding of a large `out` cancels: they add up to 1.
+    total = sum(weights, axis=axis, keepdims=True)
+    weights = weights / where(equal(total, 0), 1, total)
     return spread(g, x.shape, axis) * weights
 
 
@@ -237,12 +260,16 @@ _argmax = Op("argmax", lambda xp, x, *, axis, keepdims: xp.argmax(x, axis=axis, 
 _argmin = Op("argmin", lambda xp, x, *, axis, keepdims: xp.argmin(x, axis=axis, keepdims=keepdims))
 
 
-def _reduce(op: Op, x: Any, axis: Axis, unknown: Mapping[str, Any], **params: Any) -> Tensor:
+def _reduce(
+    op: Op, x: Any, axis: Axis, unknown: Mapping[str, Any], params: dict[str, Any]
+) -> Tensor:
     if unknown:
         reject_unknown(op.name, unknown)
     if not isinstance(x, Tensor):
         x = Tensor(x)
-    return op(x, axis=axes_of(axis, x.ndim), **params)
+    params["axis"] = axes_of(op.name, axis, x.shape)
+    result: Tensor = apply(op, (x,), params)
+    return result
 
 
 def sum(
@@ -254,12 +281,12 @@ def sum(
     """
     if dtype is not None:
         x = astype(x, dtype, copy=False)
-    return _reduce(sum_op, x, axis, unknown, keepdims=keepdims)
+    return _reduce(sum_op, x, axis, unknown, {"keepdims": keepdims})
 
 
 def mean(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Mean over axes, all where None."""
-    return _reduce(_mean, x, axis, unknown, keepdims=keepdims)
+    return _reduce(_mean, x, axis, unknown, {"keepdims": keepdims})
 
 
 def var(
@@ -272,7 +299,8 @@ def var(
     **unknown: Any,
 ) -> Tensor:
     """Variance over axes: squared deviations from the mean, summed, over n - correction."""
-    return _reduce(_var, x, axis, unknown, correction=correction, keepdims=keepdims)
+    params = {"correction": correction, "keepdims": keepdims}
+    return _reduce(_var, x, axis, unknown, params)
 
 
 def std(
@@ -285,32 +313,33 @@ def std(
     **unknown: Any,
 ) -> Tensor:
     """Square root of `var`; its derivative where all elements are equal is 0."""
-    return _reduce(_std, x, axis, unknown, correction=correction, keepdims=keepdims)
+    params = {"correction": correction, "keepdims": keepdims}
+    return _reduce(_std, x, axis, unknown, params)
 
 
 def max(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Maximum over axes; tied elements share the gradient equally."""
-    return _reduce(_max, x, axis, unknown, keepdims=keepdims)
+    return _reduce(_max, x, axis, unknown, {"keepdims": keepdims})
 
 
 def min(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Minimum over axes; tied elements share the gradient equally."""
-    return _reduce(_min, x, axis, unknown, keepdims=keepdims)
+    return _reduce(_min, x, axis, unknown, {"keepdims": keepdims})
 
 
 def logsumexp(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """log Σ exp(x) over axes without overflow; -inf where all elements are -inf."""
-    return _reduce(_logsumexp, x, axis, unknown, keepdims=keepdims)
+    return _reduce(_logsumexp, x, axis, unknown, {"keepdims": keepdims})
 
 
 def any(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Whether any element over the axes is true."""
-    return _reduce(_any, x, axis, unknown, keepdims=keepdims)
+    return _reduce(_any, x, axis, unknown, {"keepdims": keepdims})
 
 
 def all(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Whether all elements over the axes are true."""
-    return _reduce(_all, x, axis, unknown, keepdims=keepdims)
+    return _reduce(_all, x, axis, unknown, {"keepdims": keepdims})
 
 
 def argmax(
@@ -331,5 +360,5 @@ def _arg(op: Op, x: Tensor, axis: int | None, keepdims: bool, unknown: Mapping[s
     if unknown:
         reject_unknown(op.name, unknown)
     if axis is not None:
-        (axis,) = axes_of(axis, x.ndim)
+        (axis,) = axes_of(op.name, axis, x.shape)
     return op(x, axis=axis, keepdims=keepdims)

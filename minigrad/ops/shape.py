@@ -43,7 +43,7 @@ _expand_dims = Op(
 )
 _squeeze = Op(
     "squeeze",
-    lambda xp, x, *, axis: xp.squeeze(x, axis),
+    lambda xp, x, *, axis: xp.squeeze(x, axis)[...],  # [...]: NumPy can return x itself
     vjp=dict(x=lambda g, x_shape: reshape(g, x_shape)),
     view=True,
 )
@@ -99,6 +99,8 @@ def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
         known = -math.prod(lengths)
         if known and x.size % known == 0:
             lengths = tuple(x.size // known if n == -1 else n for n in lengths)
+    if math.prod(lengths) != x.size or -1 in lengths:
+        raise ValueError(f"reshape: the {x.size} elements of shape {x.shape} do not fit {lengths}")
     result: Tensor = _reshape(x, shape=lengths)
     if copy is None:
         return result
@@ -110,9 +112,9 @@ def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
 
 def permute_dims(x: Tensor, /, axes: Sequence[int]) -> Tensor:
     """Return x with its axes in the given order."""
-    order = tuple(axes_of(axes, x.ndim))
+    order = axes_of("permute_dims", axes, x.shape)
     if len(order) != x.ndim:
-        raise ValueError(f"permute_dims: expected all {x.ndim} axes, got {tuple(axes)}")
+        raise ValueError(f"permute_dims: {tuple(axes)} are not all axes of shape {x.shape}")
     return _permute(x, axes=order)
 
 
@@ -128,7 +130,7 @@ def transpose(x: Tensor, *axes: Any) -> Tensor:
 
 def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
     """Return x with two axes exchanged."""
-    (first,), (second,) = axes_of(axis1, x.ndim), axes_of(axis2, x.ndim)
+    (first,), (second,) = (axes_of("swapaxes", axis, x.shape) for axis in (axis1, axis2))
     order = list(range(x.ndim))
     order[first], order[second] = second, first
     return permute_dims(x, order)
@@ -137,12 +139,12 @@ def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
 def expand_dims(x: Tensor, /, axis: int | tuple[int, ...] = 0) -> Tensor:
     """Return x with new axes of length 1 at the given positions of the result."""
     count = len(axis) if isinstance(axis, tuple | list) else 1
-    return _expand_dims(x, axis=axes_of(axis, x.ndim + count))
+    return _expand_dims(x, axis=axes_of("expand_dims", axis, x.shape, count))
 
 
 def squeeze(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """Return x without the given axes, which must have length 1; without all such axes if None."""
-    chosen = axes_of(axis, x.ndim)
+    chosen = axes_of("squeeze", axis, x.shape)
     if axis is None:
         chosen = tuple(i for i in chosen if x.shape[i] == 1)
     return _squeeze(x, axis=chosen)
@@ -155,14 +157,14 @@ def broadcast_to(x: Tensor, /, shape: Sequence[int]) -> Tensor:
 
 def flip(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """Return x with the order reversed along the given axes, all where None."""
-    return _flip(x, axis=axes_of(axis, x.ndim))
+    return _flip(x, axis=axes_of("flip", axis, x.shape))
 
 
 def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     """Return x with the axes from start_axis to end_axis made one; a 0-d x becomes 1-d."""
     if not x.ndim:
         return reshape(x, (1,))
-    (first,), (last,) = axes_of(start_axis, x.ndim), axes_of(end_axis, x.ndim)
+    (first,), (last,) = (axes_of("flatten", axis, x.shape) for axis in (start_axis, end_axis))
     if first > last:
         raise ValueError(f"flatten: start_axis {start_axis} comes after end_axis {end_axis}")
     merged = math.prod(x.shape[first : last + 1])
@@ -184,5 +186,5 @@ def stack(arrays: Sequence[Tensor], /, axis: int = 0) -> Tensor:
 def _join_axis(name: str, arrays: Sequence[Tensor], axis: int, more: int) -> int:
     if not arrays:
         raise ValueError(f"{name}: expected at least one tensor")
-    (chosen,) = axes_of(axis, len(arrays[0].shape) + more)
+    (chosen,) = axes_of(name, axis, arrays[0].shape, more)
     return chosen
