@@ -47,7 +47,7 @@ def _check(xp: Any, x: Any, indices: tuple[Any, ...], key: Key) -> None:
     for place, k in enumerate(key):
         if type(k) is Array and (axis := _axis_at(key, place, x.ndim)) < x.ndim:
             index, length = indices[k.number], x.shape[axis]
-            what = f"an index into axis {axis} must lie in [-{length}, {length})"
+            what = f"indexing: an index into axis {axis} must lie in [-{length}, {length})"
             xp.refuse((index < -length) | (index >= length), index, what, IndexError)
 
 

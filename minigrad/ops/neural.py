@@ -111,7 +111,8 @@ def _cross_entropy_forward(
     if not classes:
         raise ValueError("expected at least one class")
     outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
-    xp.refuse(outside, labels, f"labels must lie in [0, {classes}) or be {ignore_index}")
+    valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
+    xp.refuse(outside, labels, f"softmax_cross_entropy: {valid}")
     target = _target_forward(
         xp,
         labels,

@@ -1,0 +1,57 @@
+"""Fixtures that every test runs under: strict floating-point errors, global state left as found."""
+
+import os
+
+import numpy as np
+import pytest
+import strict
+from hypothesis import settings
+
+import minigrad as mg
+from minigrad import backends, engine
+
+settings.register_profile("minigrad", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("minigrad")
+
+backends.register("strict", strict.load)
+
+STATUS = backends.status()
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(name, marks=[pytest.mark.gpu] if name == "cupy" else [])
+        for name, status in STATUS.items()
+        if status.usable
+    ],
+)
+def backend(request):
+    """The name of each backend that is usable here; test_ops.py says which are not, and why."""
+    return request.param
+
+
+def global_state():
+    """What a test must leave as it found it; the thread's random state is free to move on."""
+    return {
+        "recording": mg.is_grad_enabled(),
+        "default backend": backends._default.get(),
+        "default dtype": mg.get_default_dtype(),
+        "observer": engine._observer.get(),
+        "observers": engine._observing,
+        "errstate": np.geterr(),
+        "MINIGRAD_BACKEND": os.environ.get("MINIGRAD_BACKEND"),
+        "backends": dict(backends._loaders),
+    }
+
+
+@pytest.fixture(autouse=True)
+def strict_and_clean():
+    """Make floating-point errors raise and fail a test that changes global state for the next.
+
+    Underflow alone is no error: to reach 0 is what softmax and exp are for.
+    """
+    with np.errstate(divide="raise", over="raise", invalid="raise", under="ignore"):
+        before = global_state()
+        yield
+        assert global_state() == before

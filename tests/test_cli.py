@@ -1,0 +1,385 @@
+"""The commands as a user types them: what they print, write and refuse."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_data import write_mnist
+
+import minigrad as mg
+from minigrad import backends, cli
+from minigrad.data import load_digits
+from minigrad.serialization import load
+from minigrad.train import mlp
+
+QUICK = ["--epochs", "2", "--hidden", "8", "--backend", "numpy"]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MINIGRAD_BACKEND", raising=False)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process: (exit code, lines of standard output, standard error)."""
+
+    def run(*argv):
+        code = cli.main(argv)
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err
+
+    return run
+
+
+@pytest.fixture
+def refused(run):
+    """Run a command that must fail, and return its one line."""
+
+    def refused(*argv):
+        code, _, error = run(*argv)
+        assert code == 2
+        assert error.startswith("minigrad: error: ")
+        assert error.endswith("\n")
+        assert error.count("\n") == 1
+        return error.removeprefix("minigrad: error: ").rstrip()
+
+    return refused
+
+
+def test_train(run, tmp_path):
+    code, out, error = run("train", *QUICK)
+    assert (code, error) == (0, "")
+    assert out[:3] == [
+        "backend: numpy",
+        "data: digits, 1,257 training, 270 validation, 270 test images",
+        "model: 64-8-10, relu, 610 parameters",
+    ]
+    number = r"\d+\.\d{4}"
+    for epoch in (1, 2):
+        pattern = rf"epoch {epoch}/2: training loss {number}, validation loss {number}, "
+        assert re.fullmatch(pattern + r"validation accuracy \d+\.\d\d %", out[2 + epoch])
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"digits-\d{8}-\d{6}", folder.name)
+    assert sorted(file.name for file in folder.iterdir()) == ["last.safetensors", "metrics.json"]
+    assert out[-2].startswith(f"saved: {folder.relative_to(tmp_path)}")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert out[-1] == f"test accuracy: {100 * metrics['test_accuracy']:.2f} %"
+
+
+def test_metrics(run):
+    run("train", *QUICK, "--seed", "5", "--lr", "0.01", "--out", "a")
+    metrics = json.loads(Path("a/metrics.json").read_text())
+    assert metrics["settings"] == {
+        "dataset": "digits",
+        "data_dir": None,
+        "hidden": [8],
+        "activation": "relu",
+        "optimizer": "adam",
+        "lr": 0.01,
+        "epochs": 2,
+        "batch_size": 64,
+        "backend": "numpy",
+        "seed": 5,
+    }
+    assert metrics["versions"]["numpy"] == np.__version__
+    assert [epoch["epoch"] for epoch in metrics["history"]] == [1, 2]
+    assert set(metrics["history"][0]) == {
+        "epoch",
+        "training_loss",
+        "validation_loss",
+        "validation_accuracy",
+        "seconds",
+    }
+
+
+def test_the_weights_give_the_test_accuracy(run):
+    run("train", *QUICK, "--activation", "tanh", "--out", "a")
+    state = load("a/last.safetensors")
+    model = mlp(**state["architecture"])
+    model.load_state_dict(state["model"])
+    images, labels = load_digits().test
+    mean, std = state["normalization"]["mean"], state["normalization"]["std"]
+    outputs = model(mg.tensor((images.reshape(-1, 64) - np.float32(mean)) / np.float32(std)))
+    accuracy = (outputs.argmax(axis=-1).numpy() == labels).mean()
+    assert accuracy == json.loads(Path("a/metrics.json").read_text())["test_accuracy"]
+    assert set(state["optimizer"]) == {"state", "param_groups"}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_same_seed_gives_the_same_file(run, optimizer):
+    for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        run("train", *QUICK, "--optimizer", optimizer, "--seed", seed, "--out", out)
+    a, b, c = (Path(name, "last.safetensors").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_the_learning_rate_falls_to_0(run):
+    run("train", "--epochs", "4", "--hidden", "", "--backend", "numpy", "--lr", "0.8", "--out", "a")
+    (group,) = load("a/last.safetensors")["optimizer"]["param_groups"]
+    assert group["lr"] == pytest.approx(0.2)
+
+
+def test_no_hidden_layer(run):
+    code, out, _ = run("train", "--epochs", "1", "--hidden", "", "--backend", "numpy")
+    assert code == 0
+    assert out[2] == "model: 64-10, relu, 650 parameters"
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_activations(run, activation):
+    code, out, _ = run("train", *QUICK[:2], "--hidden", "7, 6", "--activation", activation)
+    assert code == 0
+    assert out[2] == f"model: 64-7-6-10, {activation}, 573 parameters"
+
+
+def test_mnist(run, tmp_path):
+    (tmp_path / "data").mkdir()
+    write_mnist(tmp_path / "data")
+    code, out, _ = run("train", *QUICK, "--dataset", "mnist", "--data-dir", "data")
+    assert code == 0
+    assert out[1] == "data: mnist, 22 training, 2 validation, 10 test images"
+    assert out[2].startswith("model: 6-8-10")
+    assert next((tmp_path / "runs").iterdir()).name.startswith("mnist-")
+
+
+def test_runs_never_share_a_folder(run, tmp_path, monkeypatch):
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2024, 2, 3, 4, 5, 6)
+
+    monkeypatch.setattr(cli, "datetime", Frozen)
+    for _ in range(3):
+        assert run("train", *QUICK[:4], "--epochs", "1", "--backend", "numpy")[0] == 0
+    names = sorted(folder.name for folder in (tmp_path / "runs").iterdir())
+    assert names == [f"digits-20240203-040506{more}" for more in ("", "-2", "-3")]
+
+
+def test_the_best_usable_backend_is_chosen(run, monkeypatch):
+    def missing():
+        raise backends.BackendUnavailable("not here")
+
+    usable = [name for name, status in backends.status().items() if status.usable]
+    best = next(name for name in ("cupy", "numba", "numpy") if name in usable)
+    assert run("train", "--epochs", "1", "--hidden", "")[1][0] == f"backend: {best}"
+    for name in ("cupy", "numba"):
+        monkeypatch.setitem(backends._loaders, name, missing)
+        monkeypatch.delitem(backends._loaded, name, raising=False)
+    assert run("train", "--epochs", "1", "--hidden", "")[1][0] == "backend: numpy"
+
+
+def test_the_environment_names_the_backend(run, refused, monkeypatch):
+    monkeypatch.setenv("MINIGRAD_BACKEND", "numpy")
+    assert run("train", "--epochs", "1", "--hidden", "")[1][0] == "backend: numpy"
+    monkeypatch.setenv("MINIGRAD_BACKEND", "nunpy")
+    assert refused("train").startswith("unknown backend 'nunpy': expected one of numpy, ")
+
+
+def test_unusable_backend(refused, monkeypatch):
+    def missing():
+        raise backends.BackendUnavailable('backend "cupy" needs CuPy; install it with: pip ...')
+
+    monkeypatch.setitem(backends._loaders, "cupy", missing)
+    monkeypatch.delitem(backends._loaded, "cupy", raising=False)
+    assert refused("train", "--backend", "cupy").startswith('backend "cupy" needs CuPy; install')
+
+
+def test_info(run, monkeypatch):
+    def missing():
+        raise backends.BackendUnavailable("needs something; install it with: pip")
+
+    monkeypatch.setitem(backends._loaders, "cupy", missing)
+    monkeypatch.delitem(backends._loaded, "cupy", raising=False)
+    code, out, error = run("info")
+    assert (code, error) == (0, "")
+    table = dict(re.split(r":\s+", line, maxsplit=1) for line in out)
+    assert table["minigrad"] == mg.__version__
+    assert table["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert table["numpy"] == np.__version__
+    assert table["BLAS"]
+    assert int(table["CPU threads"]) > 0
+    assert table["backend numpy"] == "usable"
+    assert table["backend cupy"] == "not usable: needs something; install it with: pip"
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("info",)])
+def test_help_shows_an_example(run, command):
+    code, out, error = run(*command, "--help")
+    assert (code, error) == (0, "")
+    assert re.search(r"\nexamples?:\n  minigrad ", "\n".join(out))
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ("", "expected a command, one of train, info (see minigrad --help)"),
+        (
+            "trian",
+            "unknown command 'trian': expected one of train, info; did you mean 'train'? "
+            "(see minigrad --help)",
+        ),
+        (
+            "train --hiden 3",
+            "unknown option '--hiden'; did you mean '--hidden'? (see minigrad train --help)",
+        ),
+        ("train --epoch=3", "unknown option '--epoch'; did you mean '--epochs'?"),
+        ("train now", "unknown option 'now' (see minigrad train --help)"),
+        ("info now", "unknown option 'now' (see minigrad info --help)"),
+        ("--nonsense", "expected a command"),
+        ("train --lr", "argument --lr: expected one argument (see minigrad train --help)"),
+        ("train --lr fast", "argument --lr: expected a number above 0, got 'fast'"),
+        ("train --lr -0.1", "argument --lr: expected a number above 0, got '-0.1'"),
+        ("train --lr 0", "argument --lr: expected a number above 0, got '0'"),
+        ("train --lr nan", "argument --lr: expected a number above 0, got 'nan'"),
+        ("train --lr inf", "argument --lr: expected a number above 0, got 'inf'"),
+        ("train --epochs 0", "argument --epochs: expected a whole number from 1 to 2147483647, "),
+        ("train --epochs 1.5", "argument --epochs: expected a whole number from 1"),
+        ("train --batch-size -2", "argument --batch-size: expected a whole number from 1"),
+        ("train --seed -1", "argument --seed: expected a whole number from 0"),
+        (
+            "train --hidden 256,x",
+            "argument --hidden: expected whole numbers above 0 with commas between them, "
+            "as 256,128, got '256,x'",
+        ),
+        ("train --hidden 256,,1", "argument --hidden: expected whole numbers above 0"),
+        ("train --hidden 0", "argument --hidden: expected whole numbers above 0"),
+        (
+            "train --dataset mnits",
+            "argument --dataset: unknown data set 'mnits': expected one of digits, mnist; "
+            "did you mean 'mnist'?",
+        ),
+        (
+            "train --activation rely",
+            "argument --activation: unknown activation 'rely': expected one of relu, tanh, "
+            "sigmoid; did you mean 'relu'?",
+        ),
+        (
+            "train --optimizer adm",
+            "argument --optimizer: unknown optimizer 'adm': expected one of adam, sgd; "
+            "did you mean 'adam'?",
+        ),
+        ("train --backend nunpy", "unknown backend 'nunpy': expected one of numpy, numba, cupy"),
+        ("train --data-dir x", "--data-dir is for --dataset mnist; the digits come with minigrad"),
+        (
+            "train --dataset mnist",
+            "--dataset mnist needs --data-dir, the folder with its four IDX files",
+        ),
+        ("train --dataset mnist --data-dir nowhere", "there is no folder nowhere"),
+        ("train --dataset mnist --data-dir .", ". has no train images: looked for train-images-"),
+    ],
+)
+def test_wrong_options(refused, tmp_path, argv, line):
+    assert refused(*argv.split()).startswith(line)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_damaged_mnist(refused, tmp_path):
+    path = write_mnist(tmp_path, packed=False) / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:50])
+    line = refused("train", "--dataset", "mnist", "--data-dir", str(tmp_path))
+    assert line == f"{path} is truncated: uint8 (10, 2, 3) takes 76 bytes, found 50"
+
+
+def test_out_must_be_a_folder_to_write_to(refused, run, tmp_path):
+    (tmp_path / "file").touch()
+    assert refused("train", "--out", "file") == "--out file is a file, not a folder"
+    line = refused("train", "--out", "file/below")
+    assert line == "cannot write to the folder file/below: Not a directory"
+    (tmp_path / "runs").touch()
+    assert refused("train").startswith("cannot write to the folder runs: ")
+    assert run("train", *QUICK, "--out", "new/deep")[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or not os.geteuid(), reason="root writes anywhere")
+def test_unwritable_out(refused, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o555)
+    line = refused("train", "--out", "closed")
+    assert line == "cannot write to the folder closed: Permission denied"
+
+
+def test_a_run_is_never_overwritten(run, refused, tmp_path):
+    (tmp_path / "a").mkdir()  # an empty folder is fresh enough
+    assert run("train", *QUICK, "--out", "a")[0] == 0
+    content = (tmp_path / "a" / "last.safetensors").read_bytes()
+    line = refused("train", *QUICK, "--seed", "1", "--out", "a")
+    assert line == "a holds the last.safetensors of another run; choose another --out"
+    assert (tmp_path / "a" / "last.safetensors").read_bytes() == content
+
+
+def test_divergence(refused, tmp_path):
+    line = refused("train", *QUICK, "--lr", "1e30")
+    assert line == (
+        "training diverged: the training loss is nan in epoch 1; lower --lr, which was 1e+30"
+    )
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_not_enough_memory(refused, monkeypatch):
+    def hungry(*sizes, **more):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(cli, "mlp", hungry)
+    assert refused("train", *QUICK) == "not enough memory: Unable to allocate 9 TiB"
+
+
+def test_a_full_disk(refused, monkeypatch):
+    def full(state, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(cli, "save", full)
+    line = refused("train", *QUICK, "--out", "a")
+    assert line == f"{os.path.join('a', 'last.safetensors')}: No space left on device"
+    assert not os.path.exists("a")
+
+
+def test_interruption(run, monkeypatch, tmp_path):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "evaluate", interrupted)
+    code, _, error = run("train", *QUICK, "--out", "a")
+    assert (code, error) == (130, "minigrad: interrupted\n")
+    assert not (tmp_path / "a").exists()
+
+
+def start(*argv):
+    command = [sys.executable, "-m", "minigrad", *argv]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_as_a_process():
+    process = start("train", *QUICK)
+    out, error = process.communicate()
+    assert (process.returncode, error) == (0, "")
+    assert re.fullmatch(r"test accuracy: \d+\.\d\d %", out.splitlines()[-1])
+
+
+def test_ctrl_c_in_a_process(tmp_path):
+    process = start("train", "--epochs", "1000000", "--backend", "numpy")
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert (process.returncode, error) == (130, "minigrad: interrupted\n")
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_reader_that_leaves():
+    process = start("train", "--epochs", "1000000", "--hidden", "", "--backend", "numpy")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait() == 2
+    assert process.stderr.read() == ""
+    process.stderr.close()

@@ -1,0 +1,504 @@
+"""What is correct here: the lines of the contract that concern the ops, on every backend."""
+
+import math
+import operator
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.engine import TABLE
+
+ARITHMETIC = [
+    getattr(operator, name) for name in "add sub mul truediv floordiv mod pow".split()
+] + [mg.maximum, mg.minimum]
+FLOATS = [np.dtype(name) for name in ("float16", "float32", "float64")]
+
+
+@pytest.fixture(autouse=True)
+def on_backend(backend):
+    """Every tensor below is made on the backend under test."""
+    with mg.use_backend(backend):
+        yield
+
+
+@pytest.fixture
+def float64_by_default():
+    before = mg.get_default_dtype()
+    mg.set_default_dtype(np.float64)
+    yield
+    mg.set_default_dtype(before)
+
+
+def leaf(values, dtype=np.float64):
+    return mg.tensor(np.asarray(values, dtype), requires_grad=True)
+
+
+def gradient(f, *values, dtype=np.float64):
+    """Return the gradients of f's sum at the values, as arrays; bare where there is one."""
+    xs = [leaf(v, dtype) for v in values]
+    f(*xs).sum().backward()
+    grads = [x.grad.numpy() for x in xs]
+    return grads[0] if len(grads) == 1 else grads
+
+
+def second(f, value):
+    """Return the second derivative of f's sum along ones: the gradient of the gradient's sum."""
+    x = leaf(value)
+    (g,) = mg.autograd.grad(f(x).sum(), x, create_graph=True)
+    (h,) = mg.autograd.grad(g.sum(), x)
+    return h.numpy()
+
+
+# Types
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, np.float32),
+        ([1.5, 2], np.float32),
+        ([[1, 2]], np.int64),
+        (True, np.bool_),
+        ([True, False], np.bool_),
+        (1j, np.complex64),
+        (np.float64(2), np.float64),
+        ([np.float64(2)], np.float64),
+        (np.float16([1]), np.float16),
+        (np.arange(3, dtype=np.int8), np.int8),
+        (np.arange(3, dtype=">f4"), np.float32),
+    ],
+)
+def test_dtype_of_data(data, dtype):
+    assert mg.tensor(data).dtype == dtype
+
+
+def test_default_dtype(float64_by_default):
+    assert mg.tensor(1.5).dtype == mg.zeros(2).dtype == mg.rand(2).dtype == np.float64
+    assert (mg.tensor([1, 2]) / 2).dtype == mg.exp(mg.tensor(1)).dtype == np.float64
+
+
+@pytest.mark.parametrize("f", ARITHMETIC)
+@pytest.mark.parametrize("scalar", [2, 2.0, np.float64(2), np.float32(2), np.int64(2)], ids=repr)
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_scalars_are_weak(f, scalar, dtype):
+    x = mg.tensor(np.array([2.0, 3.0], dtype))
+    assert f(x, scalar).dtype == f(scalar, x).dtype == dtype
+
+
+@pytest.mark.parametrize("f", ARITHMETIC)
+def test_0d_tensors_are_not_weak(f):
+    x, y = mg.tensor(np.float32([2, 3])), mg.tensor(np.float64(2))
+    assert f(x, y).dtype == f(y, x).dtype == np.float64
+
+
+@pytest.mark.parametrize("f", ARITHMETIC)
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("other", [np.int8, np.int64, np.uint64, np.bool_])
+def test_integers_take_the_dtype_of_floats(f, dtype, other):
+    x, i = mg.tensor(np.array([2, 3], dtype)), mg.tensor(np.array([1, 1], other))
+    assert f(x, i).dtype == f(i, x).dtype == dtype
+
+
+@pytest.mark.parametrize("f", ARITHMETIC)
+@pytest.mark.parametrize("scalar", [2.0, np.float64(2)])
+def test_integers_that_meet_a_python_float_become_the_default_dtype(f, scalar):
+    i = mg.tensor([2, 3])
+    assert f(i, scalar).dtype == f(scalar, i).dtype == np.float32
+
+
+def test_integers_stay_integers():
+    i = mg.tensor([2, 3])
+    assert (i + 1).dtype == (i * i).dtype == (i**2).dtype == (i // 2).dtype == np.int64
+    assert (i / 2).dtype == mg.exp(i).dtype == mg.mean(i).dtype == np.float32
+    assert (mg.tensor(np.int8([1])) + 1).dtype == np.int8
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "complex128", "uint8"])
+def test_only_floats_can_require_grad(dtype):
+    with pytest.raises(TypeError, match=dtype):
+        mg.tensor(np.ones(2, dtype), requires_grad=True)
+    with pytest.raises(TypeError, match=dtype):
+        mg.zeros(2, dtype=dtype, requires_grad=True)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.sum(),
+        lambda x: x + x,
+        lambda x: x.T,
+        lambda x: x.broadcast_to((2, *x.shape)),
+        lambda x: x.reshape((-1,))[:1],
+        lambda x: +x,
+        lambda x: x.astype(np.float64) * mg.tensor(np.float64(2)),
+        lambda x: mg.concat([x.reshape((-1,))] * 2),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+def test_a_leafs_grad_is_its_own(f, shape, dtype, backend):
+    x = leaf(np.ones(shape), dtype)
+    cotangent = mg.tensor(np.ones(f(x).shape, f(x).dtype))
+    f(x).backward(cotangent)
+    g = x.grad
+    assert (type(g), g.shape, g.dtype) == (mg.Tensor, shape, dtype)
+    assert g._array.base is None and g._array.flags.owndata and g._array.flags.c_contiguous
+    share = x.backend.xp.may_share_memory
+    assert not share(g._array, x._array) and not share(g._array, cotangent._array)
+    with mg.no_grad():
+        g *= 2  # writable
+    np.testing.assert_array_equal(cotangent.numpy(), 1)
+
+
+def test_two_leaves_of_one_sum_do_not_share_their_grads():
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    (x + y).sum().backward()
+    x.grad[0] = 7.0
+    np.testing.assert_array_equal(y.grad.numpy(), [1, 1])
+
+
+# A zero cotangent stays zero
+
+MASKED = {
+    "log": (lambda x: mg.where(x > 0, mg.log(x), 0), [-1.0, 0.0, 2.0], [0, 0, 0.5]),
+    "sqrt": (lambda x: mg.where(x > 0, mg.sqrt(x), 0), [-1.0, 0.0, 4.0], [0, 0, 0.25]),
+    "exp": (lambda x: mg.where(x < 1, mg.exp(x), x), [1000.0, 0.0], [1, 1]),
+    "divide": (lambda x: mg.where(x != 0, 1 / x, 0), [0.0, 2.0], [0, -0.25]),
+    "pow": (lambda x: mg.where(x > 0, x**0.5, 0), [0.0, -1.0, 4.0], [0, 0, 0.25]),
+    "pow of tensors": (lambda x: mg.where(x > 0, x**x, 0), [0.0, -2.0, 1.0], [0, 0, 1]),
+    "remainder": (lambda x: mg.where(x > 0, 1 % x, 0), [0.0, 2.0], [0, 0]),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_zero_cotangent_stays_zero(name):
+    f, at, expected = MASKED[name]
+    with np.errstate(all="ignore"):  # forward computes the masked side as well
+        np.testing.assert_allclose(gradient(f, at), expected)
+        assert np.isfinite(second(f, at)).all()
+
+
+def test_masked_division_by_both():
+    def ratio(a, b):
+        return mg.where(b != 0, a / b, 0)
+
+    with np.errstate(all="ignore"):
+        ga, gb = gradient(ratio, [1.0, 1.0, 0.0], [0.0, 2.0, 0.0])
+    np.testing.assert_allclose(ga, [0, 0.5, 0])
+    np.testing.assert_allclose(gb, [0, -0.25, 0])
+
+
+def test_hessian_where_the_first_derivative_is_zero():
+    # d²/dx² (log x − t)² = 2 (1 − (log x − t)) / x², at t = log x: 2 / x²
+    at = np.array([0.5, 2.0])
+    target = mg.log(mg.tensor(at))
+    np.testing.assert_allclose(second(lambda x: (mg.log(x) - target) ** 2, at), 2 / at**2)
+
+
+def test_forward_derivative_through_a_masked_log():
+    # jvp by a double vjp: the derivative by the cotangent v of v·J is J.
+    x, v = leaf([-1.0, 0.0, 2.0]), leaf([0.0, 0.0, 0.0])
+    with np.errstate(all="ignore"):
+        y = mg.where(x > 0, mg.log(x), 0)
+        (g,) = mg.autograd.grad(y, x, v, create_graph=True)
+        (tangent,) = mg.autograd.grad(g, v, mg.tensor(np.array([1.0, 1.0, 3.0])))
+    np.testing.assert_allclose(tangent.numpy(), [0, 0, 1.5])
+
+
+# Losses
+
+LOGITS = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0], [2.0, 2.0, 2.0], [-1.0, 0.0, 1.0]])
+LABELS = np.array([0, 2, 1, 2])
+
+
+def log_p(logits, axis=1):
+    shifted = logits - logits.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def rows_of_loss(labels, weight=None, smoothing=0.0, ignore=-100):
+    """Return each row's loss and weight by PyTorch's definition."""
+    weight = np.ones(3) if weight is None else np.asarray(weight)
+    used = labels != ignore
+    safe = np.where(used, labels, 0)
+    hit = -log_p(LOGITS)[np.arange(4), safe] * weight[safe]
+    spread = -(log_p(LOGITS) * weight).sum(axis=1) / 3
+    return np.where(used, (1 - smoothing) * hit + smoothing * spread, 0), used * weight[safe]
+
+
+@pytest.mark.parametrize("labels", [LABELS, np.array([0, 1, 0, 1]), np.array([1] * 4)], ids=str)
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0, 1.0]], ids=str)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("ignore", [-100, 1])
+def test_cross_entropy_of_labels(labels, weight, smoothing, ignore):
+    loss, weights = rows_of_loss(labels, weight, smoothing, ignore)
+    options = dict(ignore_index=ignore, label_smoothing=smoothing)
+    options["weight"] = None if weight is None else mg.tensor(np.array(weight))
+    mean = loss.sum() / (weights.sum() or 1)
+    for reduction, expected in {"none": loss, "sum": loss.sum(), "mean": mean}.items():
+        logits = leaf(LOGITS)
+        found = mg.cross_entropy(logits, mg.tensor(labels), reduction=reduction, **options)
+        np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-13)
+
+    def f(x):
+        return mg.cross_entropy(x, mg.tensor(labels), **options)
+
+    assert mg.gradcheck(f, [mg.tensor(LOGITS)], order=2)
+
+
+def test_cross_entropy_of_probabilities():
+    target = np.array([[0.2, 0.3, 0.5], [1, 0, 0], [0, 0.5, 0.5], [1 / 3] * 3])
+    expected = -(target * log_p(LOGITS)).sum(axis=1)
+    x, t = mg.tensor(LOGITS), mg.tensor(target)
+    np.testing.assert_allclose(mg.cross_entropy(x, t).numpy(), expected.mean())
+    np.testing.assert_allclose(mg.cross_entropy(x, t, reduction="none").numpy(), expected)
+    smoothed = 0.9 * target + 0.1 / 3
+    found = mg.cross_entropy(x, t, label_smoothing=0.1).numpy()
+    np.testing.assert_allclose(found, -(smoothed * log_p(LOGITS)).sum(axis=1).mean())
+    assert mg.gradcheck(mg.cross_entropy, [x, t], order=2)
+
+
+def test_cross_entropy_of_other_shapes():
+    images = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    labels = np.random.default_rng(1).integers(0, 3, (2, 4, 5))
+    expected = -np.take_along_axis(log_p(images), labels[:, None], 1)[:, 0]
+    found = mg.cross_entropy(mg.tensor(images), mg.tensor(labels), reduction="none")
+    np.testing.assert_allclose(found.numpy(), expected)
+    found = mg.cross_entropy(mg.tensor(LOGITS[0]), mg.tensor(1))
+    np.testing.assert_allclose(found.numpy(), -log_p(LOGITS)[0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("soft", [False, True])
+def test_cross_entropy_of_large_logits_is_exact(dtype, soft):
+    logits = mg.tensor(np.array([[1000, -1000], [1000, -1000]], dtype), requires_grad=True)
+    target = mg.tensor(np.array([[1, 0], [0, 1]], dtype) if soft else np.array([0, 1]))
+    loss = mg.cross_entropy(logits, target, reduction="none")
+    np.testing.assert_array_equal(loss.detach().numpy(), [0, 2000])
+    loss.sum().backward()
+    np.testing.assert_array_equal(logits.grad.numpy(), [[0, 0], [1, -1]])
+
+
+def test_a_class_of_probability_0_may_have_the_logit_minus_infinity():
+    logits = leaf([[0.0, -math.inf]])
+    mg.cross_entropy(logits, mg.tensor(np.array([[1.0, 0.0]]))).backward()
+    np.testing.assert_array_equal(logits.grad.numpy(), [[0, 0]])
+    logits = leaf([[0.0, -math.inf]])
+    mg.cross_entropy(logits, mg.tensor([0])).backward()
+    np.testing.assert_array_equal(logits.grad.numpy(), [[0, 0]])
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0]])
+def test_cross_entropy_without_a_valid_row(weight):
+    weight = None if weight is None else mg.tensor(np.array(weight))
+    for labels in (np.array([-100, -100]), np.empty(0, np.int64)):
+        logits = leaf(np.ones((len(labels), 2)))
+        loss = mg.cross_entropy(logits, mg.tensor(labels), weight)
+        loss.backward()
+        assert loss.item() == 0
+        np.testing.assert_array_equal(logits.grad.numpy(), np.zeros((len(labels), 2)))
+
+
+@pytest.mark.parametrize(("labels", "bad"), [([0, 3, -1], (3, 1)), ([-2, 0, 0], (-2, 0))])
+def test_a_label_out_of_range_is_named(labels, bad, backend):
+    logits = mg.tensor(LOGITS[:3])
+    value, position = bad
+    says = rf"softmax_cross_entropy: labels .*\[0, 3\).*got {value} at position {position}"
+    if logits.device == "cpu":
+        with pytest.raises(ValueError, match=says):
+            mg.cross_entropy(logits, mg.tensor(labels))
+        return
+    loss = mg.cross_entropy(logits, mg.tensor(labels), reduction="none")  # nothing waits
+    with pytest.raises(ValueError, match=says):
+        logits.backend.synchronize()
+    values = loss.numpy()  # said once
+    assert np.isnan(values[position]) and np.isfinite(values[labels.index(0)])
+
+
+def test_labels_of_another_dtype_and_shape_are_refused():
+    x = mg.tensor(LOGITS)
+    with pytest.raises(TypeError, match=r"labels.*bool"):
+        mg.cross_entropy(x, mg.tensor([True] * 4))
+    with pytest.raises(ValueError, match=r"\(4, 3\).*\(4,\).*\(3,\)"):
+        mg.cross_entropy(x, mg.tensor([0, 1, 2]))
+    with pytest.raises(ValueError, match=r"\(4, 3\).*\(3, 4\)"):
+        mg.cross_entropy(x, mg.tensor(LOGITS.T.copy()))
+    with pytest.raises(ValueError, match=r"none.*mean.*sum.*'total'"):
+        mg.cross_entropy(x, mg.tensor(LABELS), reduction="total")
+
+
+def test_rows_of_minus_infinity():
+    x = leaf([[-math.inf, -math.inf], [0.0, 0.0]])
+    y = mg.logsumexp(x, axis=1)
+    y.sum().backward()
+    np.testing.assert_allclose(y.detach().numpy(), [-math.inf, math.log(2)])
+    np.testing.assert_allclose(x.grad.numpy(), [[0, 0], [0.5, 0.5]])
+    with np.errstate(invalid="ignore"):  # softmax of -inf alone is 0 / 0
+        rows = mg.softmax(x.detach(), axis=1).numpy()
+    np.testing.assert_array_equal(rows[1], [0.5, 0.5])
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_sigmoid_and_softmax_do_not_overflow(dtype):
+    x = mg.tensor(np.array([-1000, 0, 1000], dtype))
+    np.testing.assert_array_equal(mg.sigmoid(x).numpy(), [0, 0.5, 1])
+    np.testing.assert_array_equal(mg.softmax(x).numpy(), [0, 0, 1])
+    np.testing.assert_array_equal(mg.log_softmax(x).numpy(), [-2000, -1000, 0])
+    assert mg.logsumexp(x).item() == 1000
+
+
+# Numerics
+
+
+def uniform(*shape):
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+@pytest.mark.parametrize("f", [mg.sum, mg.mean, mg.logsumexp], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    ("shape", "axis", "transposed"),
+    [
+        ((10_000_000,), 0, False),
+        ((1_000_000, 3), 0, False),
+        ((1_000_000, 3), 1, True),
+        ((3, 1_000_000), 1, False),
+        ((3, 1_000_000), 0, True),
+        ((2, 500_000, 2), (0, 1), False),
+        ((2, 500_000, 2), None, True),
+    ],
+    ids=str,
+)
+def test_long_sums_are_accurate(f, shape, axis, transposed):
+    array = uniform(*shape)
+    x = mg.tensor(array)
+    x, array = (x.T, array.T) if transposed else (x, array)
+    found = f(x, axis=axis).numpy()
+    wide = array.astype(np.float64)
+    expected = (
+        np.log(np.exp(wide).sum(axis=axis))
+        if f is mg.logsumexp
+        else getattr(np, f.__name__)(wide, axis=axis)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1_000_000,), (100_000, 3)], ids=str)
+def test_long_variances_are_accurate(shape):
+    array = uniform(*shape) + 100  # far from 0: squares of the values would lose it
+    expected = array.astype(np.float64).var(axis=0)
+    np.testing.assert_allclose(mg.var(mg.tensor(array), axis=0).numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(mg.std(mg.tensor(array), axis=0).numpy(), expected**0.5, rtol=1e-5)
+
+
+def test_long_sums_of_float16():
+    x = mg.tensor(np.full((60_000, 2), 0.5, np.float16))
+    np.testing.assert_array_equal(x.sum(axis=0).numpy(), np.float16([30_000, 30_000]))
+    np.testing.assert_array_equal(x.mean(axis=0).numpy(), np.float16([0.5, 0.5]))
+    np.testing.assert_array_equal(mg.mean(mg.tensor(np.ones(100_000, np.float16))).numpy(), 1)
+
+
+def test_the_gradient_of_a_bias_is_accurate():
+    x, weight, bias = uniform(1_000_000, 1), np.ones((2, 1), np.float32), np.zeros(2, np.float32)
+    x, weight, bias = (mg.tensor(a, requires_grad=True) for a in (x, weight, bias))
+    g = uniform(1_000_000, 2)
+    mg.linear(x, weight, bias).backward(mg.tensor(g))
+    np.testing.assert_allclose(bias.grad.numpy(), g.astype(np.float64).sum(axis=0), rtol=1e-6)
+
+
+def test_softmax_along_a_long_slow_axis_is_accurate():
+    array = uniform(200_000, 2)
+    found = mg.softmax(mg.tensor(array), axis=0).numpy()
+    wide = np.exp(array.astype(np.float64))
+    np.testing.assert_allclose(found, wide / wide.sum(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_ties_are_counted_in_float64(dtype):
+    many = np.ones(5000, dtype)
+    np.testing.assert_array_equal(gradient(mg.max, many, dtype=dtype), dtype.type(1 / 5000))
+
+
+# Indices
+
+OUT_OF_RANGE = [
+    (lambda x: x[mg.tensor([0, 5, -9])], r"index 5 at position \(1,\).*axis 0 of length 4"),
+    (lambda x: x[:, mg.tensor([0, -4])], r"index -4 at position \(1,\).*axis 1 of length 3"),
+    (lambda x: x.at[mg.tensor([[4]])].set(0.0), r"index 4 at position \(0, 0\).*length 4"),
+    (lambda x: x.at[mg.tensor([4])].add(1.0), r"index 4 at position \(0,\).*length 4"),
+]
+
+
+@pytest.mark.parametrize(("f", "says"), OUT_OF_RANGE)
+def test_an_index_out_of_range_is_named(f, says):
+    x = mg.tensor(np.ones((4, 3)))
+    # A device does not wait: it says so at the next transfer, in its own words.
+    with pytest.raises(IndexError, match=says if x.device == "cpu" else "index"):
+        f(x).numpy()
+
+
+def test_duplicate_indices_accumulate():
+    index = mg.tensor([0, 2, 0, -1, 0])
+    np.testing.assert_array_equal(gradient(lambda x: x[index], [1.0, 2.0, 3.0]), [3, 0, 2])
+    many = mg.tensor(np.zeros(3000, np.int64))
+    x = leaf([1.0], np.float32)
+    x[many].sum().backward()
+    assert x.grad.item() == 3000
+
+
+def test_an_integer_index_gives_a_view_everywhere():
+    x = mg.tensor([1.0, 2.0])
+    y = x[0]
+    x[0] = 5.0
+    assert y.item() == 5.0
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    "f",
+    [lambda x: x.sum(dim=0), lambda x: mg.softmax(x, dim=1), lambda x: x.max(dim=0, keepdim=True)],
+)
+def test_torchs_names_are_answered_with_minigrads(f):
+    with pytest.raises(TypeError, match="'dim'; minigrad calls it axis="):
+        f(mg.tensor(LOGITS))
+
+
+def test_shape_errors_name_the_op_both_shapes_and_the_axis():
+    x, y = mg.tensor(np.ones((4, 2, 3))), mg.tensor(np.ones((5, 3)))
+    with pytest.raises(
+        ValueError, match=r"add: .*axis -2 has lengths 2 and 5.*\(4, 2, 3\).*\(5, 3\)"
+    ):
+        x + y
+    with pytest.raises(ValueError, match=r"matmul: axis -1 of x has length 3, axis -2 of y has 5"):
+        x @ y
+    with pytest.raises(np.exceptions.AxisError, match=r"mean: axis 3 .*\(4, 2, 3\)"):
+        x.mean(axis=3)
+
+
+@pytest.mark.parametrize("value", ["a", object(), {1: 2}], ids=["str", "object", "dict"])
+def test_what_is_no_number_is_named(value):
+    with pytest.raises(TypeError, match=type(value).__name__):
+        mg.tensor(value)
+    with pytest.raises(TypeError, match=f"add.*{type(value).__name__}"):
+        mg.add(mg.tensor(1.0), value)
+
+
+def test_host_and_device_do_not_mix(backend):
+    here = mg.tensor([1.0])
+    if here.device == "cpu":
+        there = mg.tensor([1.0], backend="strict")
+    else:
+        there = mg.tensor([1.0], backend="numpy")
+    with pytest.raises(TypeError, match=rf"{here.backend.name}.*{there.backend.name}.*\.to\("):
+        here + there
+
+
+def test_every_op_computes_on_the_backend_of_its_inputs(backend):
+    x = mg.tensor(LOGITS)
+    with mg.use_backend("numpy"):
+        results = [x + 1, x.sum(), x[0], mg.where(x > 0, x, 0), x.at[0].set(1.0), mg.dropout(x)]
+        results += [mg.clip(x), mg.cross_entropy(x, LABELS), mg.random.categorical(x)]
+    assert {y.backend.name for y in results} == {backend}
+    assert TABLE["add"](x, 1).backend is x.backend
