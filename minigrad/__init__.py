@@ -10,6 +10,7 @@ if (_checkout / "kernels" / "cpu").is_dir():
 import numpy as _np
 
 from . import autograd, backends, data, nn, optim, random
+from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck
 from .engine import (
@@ -17,14 +18,13 @@ from .engine import (
     Tensor,
     apply,
     enable_grad,
-    get_default_dtype,
     is_grad_enabled,
     no_grad,
-    set_default_dtype,
 )
 from .observers import AnomalyError, Profile, detect_anomaly, profile
 from .ops import *
 from .random import manual_seed, rand, randint, randn
+from .serialization import load, save
 
 __version__ = "0.1.0"
 

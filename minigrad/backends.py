@@ -177,7 +177,7 @@ def _broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
 
 def _load_numpy() -> Backend:
     xp = Namespace(np, np.add.at, refuse_now, wraps_indices=False)
-    xp.broadcast_to = _broadcast_to
+    vars(xp)["broadcast_to"] = _broadcast_to
     return Backend("numpy", "cpu", np.ndarray, xp)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .autograd import grad
-from .engine import Tensor, enable_grad, no_grad, to_host
+from .engine import Tensor, enable_grad, no_grad
 
 __all__ = ["GradcheckError", "gradcheck"]
 
@@ -94,7 +94,7 @@ class _Checker:
     ) -> None:
         self.f, self.points = f, points
         self.eps, self.atol, self.rtol = eps, atol, rtol
-        self.values = [to_host(x.detach(), copy=True) for x in points]
+        self.values = [x.detach().to_host(copy=True) for x in points]
         self.outputs = _outputs(f(*points))
         self.sizes = [y.size for y in self.outputs]
         self.base = self.flat(self.outputs)
@@ -102,7 +102,7 @@ class _Checker:
             raise GradcheckError("f gives different values when called twice: is it random?")
 
     def flat(self, tensors: Sequence[Tensor]) -> Matrix:
-        return np.concatenate([to_host(y.detach()).ravel() for y in tensors] or [np.empty(0)])
+        return np.concatenate([y.detach().to_host().ravel() for y in tensors] or [np.empty(0)])
 
     def evaluate(self, moved: dict[int, Matrix]) -> Matrix:
         """Return f with some inputs replaced."""
@@ -127,7 +127,7 @@ class _Checker:
             ys, gs = zip(*pairs, strict=True)
             found = grad(ys, xs, gs, retain_graph=True, allow_unused=True)
         return [
-            np.zeros(x.size) if g is None else to_host(g).ravel()
+            np.zeros(x.size) if g is None else g.to_host().ravel()
             for x, g in zip(xs, found, strict=True)
         ]
 

@@ -4,7 +4,7 @@ tape and shows it to an observer; `backward` walks the tape and calls the ops' d
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -12,18 +12,20 @@ from heapq import heappop, heappush
 from operator import attrgetter, itemgetter
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from . import backends
+from .arrays import SCALARS, get_default_dtype, to_array
 from .backends import Array, Backend
+from .messages import EXPLAINED, described, explain
 from .methods import BINARY, OPS, UNARY, Methods
+from .protocols import Protocols
 
 _recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
 _observer: ContextVar["Observer | None"] = ContextVar("minigrad_observer", default=None)
 _observing = 0  # contexts that have an observer now; a global int is 20 ns cheaper than a get()
-_default_dtype: np.dtype[Any] = np.dtype(np.float32)
 _tick = itertools.count(1).__next__  # one clock: node ids and the stamps of writes
 
 NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
@@ -52,20 +54,6 @@ def enable_grad() -> Iterator[None]:
 def is_grad_enabled() -> bool:
     """Return whether operations are recorded in this context."""
     return _recording.get()
-
-
-def set_default_dtype(dtype: Any) -> None:
-    """Set the dtype that Python floats become: float16, float32 (at the start) or float64."""
-    global _default_dtype
-    chosen = np.dtype(dtype)
-    if chosen.kind != "f" or chosen.itemsize > 8:
-        raise TypeError(f"the default dtype is float16, float32 or float64, not {chosen}")
-    _default_dtype = chosen
-
-
-def get_default_dtype() -> np.dtype[Any]:
-    """Return the dtype that Python floats become."""
-    return _default_dtype
 
 
 class Observer(Protocol):
@@ -235,7 +223,7 @@ class Plan:
         rules = {id(rule_of[name_of[i]]): rule_of[name_of[i]] for i in wanted}.values()
         takes = {name for rule in rules for name in rule.takes}
         positions = {name: i for i, name in enumerate(op.inputs)}
-        inputs = tuple(i for name, i in positions.items() if name in takes)
+        inputs: tuple[int, ...] = tuple(i for name, i in positions.items() if name in takes)
         spread = tuple(range(fixed, count)) if op.variadic in takes else ()
         self.outputs = tuple(i for i, name in enumerate(op.outputs) if name in takes)
         self.about = tuple(
@@ -309,8 +297,7 @@ class Node:
     saved: the values the rules named, in the plan's order; None once freed.
     """
 
-    __slots__ = ("__weakref__", "attached", "id", "indices", "op", "params")
-    __slots__ += ("parents", "plan", "saved", "shapes")
+    __slots__ = ("__weakref__", "attached", "id", "indices", "op", "params", "parents", "plan", "saved", "shapes")  # fmt: skip
 
     id: int
     op: Op | None
@@ -349,7 +336,7 @@ _REASONS = {
 }
 
 
-class Tensor(Methods):
+class Tensor(Methods, Protocols):
     """An array that remembers how it was computed.
 
     Tensor(data, dtype=None, requires_grad=False, backend=None) copies `data`: Python numbers and
@@ -378,6 +365,8 @@ class Tensor(Methods):
         requires_grad: bool = False,
         backend: str | Backend | None = None,
     ) -> None:
+        if isinstance(data, Tensor):
+            backend, data = backend or data.backend, data.to_host()
         self._array, self.backend = to_array(data, dtype, backend, copy=True)
         self._writes, self.node, self.index = None, None, CONSTANT
         if requires_grad:
@@ -529,91 +518,19 @@ class Tensor(Methods):
     def why_untracked(self) -> str:
         return _REASONS[self.index]
 
-    def numpy(self, copy: bool = False) -> np.ndarray[Any, Any]:
-        """Return the values on the host: a read-only view, or a writable copy.
+    def to_host(self, copy: bool = False) -> np.ndarray[Any, Any]:
+        """Return the values as a NumPy array: the one place where anything leaves the device.
 
-        RuntimeError for a tensor that requires grad: the tape does not see NumPy's operations.
+        A read-only view where host and device are one, unless `copy`. The tape is not asked.
         """
-        if self.node is not None:
-            raise RuntimeError(
-                "this tensor requires grad, and the tape does not see what NumPy does; "
-                "use x.detach().numpy()"
-            )
-        return to_host(self, copy)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        array = self.numpy()
-        if dtype is not None and np.dtype(dtype) != array.dtype:
-            if copy is False:
-                raise ValueError(f"{array.dtype} to {dtype} needs a copy")
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def item(self) -> Any:
-        """Return the only element as a Python number."""
-        if self.size != 1:
-            raise ValueError(f"item() needs exactly one element, got shape {self.shape}")
-        return to_host(self).item()
-
-    def tolist(self) -> Any:
-        """Return the values as (nested lists of) Python numbers."""
-        return to_host(self).tolist()
-
-    def __bool__(self) -> bool:
-        if self.size != 1:
-            raise ValueError(
-                f"the truth value of a tensor of shape {self.shape} is ambiguous; "
-                "use x.any() or x.all()"
-            )
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
-    def __index__(self) -> int:
-        if self.dtype.kind not in "iub" or self.ndim:
-            raise TypeError(f"only 0-d integer tensors are indices, not {self.dtype} {self.shape}")
-        return int(self.item())
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of a 0-d tensor")
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator["Tensor"]:
-        if not self.shape:
-            raise TypeError("iteration over a 0-d tensor")
-        return (self[i] for i in range(self.shape[0]))
-
-    __hash__ = object.__hash__
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
-
-    def __repr__(self) -> str:
-        text = np.array2string(to_host(self), separator=", ", prefix="tensor(")
-        notes = []
-        if self.dtype not in (_default_dtype, np.dtype(np.int64), np.dtype(np.bool_)):
-            notes.append(f"dtype={self.dtype}")
-        if self.backend.name != "numpy":
-            notes.append(f"backend={self.backend.name}")
-        if self.node is not None:
-            op = self.node.op
-            notes.append(f"op={op.name}" if op else "requires_grad=True")
-        return f"tensor({', '.join([text, *notes])})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "only leaves can be pickled or copied deeply: detach() this tensor first"
-            )
-        return _restore, (type(self), to_host(self, copy=True), self.backend, self.requires_grad)
+        if _observing and (observer := _observer.get()) is not None:
+            observer.read(self)
+        array: np.ndarray[Any, Any] = self.backend.to_numpy(self._array)
+        if copy:
+            return array.copy()
+        array = array.view()
+        array.flags.writeable = False
+        return array
 
     def update(self, name: str, other: Any) -> "Tensor":
         """`self op= other`: in place, except that while recording a tracked result is a new tensor.
@@ -638,12 +555,6 @@ class Tensor(Methods):
             )
         OPS["assign"](self, result)
         return self
-
-
-def _restore(kind: type[Tensor], array: Any, backend: Backend, requires_grad: bool) -> Tensor:
-    tensor = kind.__new__(kind)
-    Tensor.__init__(tensor, array, None, requires_grad, backend)
-    return tensor
 
 
 class HookHandle:
@@ -677,78 +588,7 @@ def _require_alike(what: str, new: Tensor, old: Tensor, devices: bool = True) ->
         )
 
 
-def to_host(tensor: Tensor, copy: bool = False) -> np.ndarray[Any, Any]:
-    """Return the values as a NumPy array: the one place where anything leaves the device.
-
-    A read-only view where host and device are one, unless `copy`.
-    """
-    if _observing and (observer := _observer.get()) is not None:
-        observer.read(tensor)
-    array: np.ndarray[Any, Any] = tensor.backend.to_numpy(tensor._array)
-    if copy:
-        return array.copy()
-    array = array.view()
-    array.flags.writeable = False
-    return array
-
-
-def _is_plain(data: Any) -> bool:
-    """Whether data is made of Python numbers alone, whose dtype is minigrad's to choose."""
-    stack = [data]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, list | tuple):
-            stack.extend(value)
-        elif type(value) not in _SCALARS:
-            return False
-    return True
-
-
-def to_array(
-    data: Any, dtype: Any, backend: str | Backend | None, copy: bool
-) -> tuple[Array, Backend]:
-    """Return data as an array of one of the supported dtypes on `backend`, and that backend.
-
-    Without one: tensors and device arrays stay where they are, the rest goes to the default.
-    """
-    if isinstance(backend, str):
-        backend = backends.get(backend)
-    source = data.backend if isinstance(data, Tensor) else backends.of_device_array(data)
-    target = backend or source or backends.default()
-    if source is not None:
-        array = data._array if isinstance(data, Tensor) else data
-        if source.device != target.device:
-            array, copy = target.from_numpy(source.to_numpy(array)), False
-    else:
-        try:
-            host = np.asarray(data)
-        except ValueError as error:
-            raise ValueError(f"expected numbers in a regular shape: {error}") from error
-        if dtype is None and host.dtype.kind in "fc" and _is_plain(data):
-            dtype = _default_dtype
-            if host.dtype.kind == "c":
-                dtype = np.result_type(_default_dtype, np.complex64)
-        copy = copy and isinstance(data, np.ndarray)
-        _require_number(host.dtype, data)
-        array = target.from_numpy(host if dtype is None else host.astype(dtype, copy=False))
-        copy = copy and array is data
-    wanted = array.dtype if dtype is None else np.dtype(dtype)
-    _require_number(wanted, data)
-    wanted = wanted.newbyteorder("=")
-    if array.dtype != wanted:
-        return target.xp.astype(array, wanted), target
-    return (target.xp.array(array, copy=True) if copy else array), target
-
-
-def _require_number(dtype: np.dtype[Any], data: Any) -> None:
-    if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
-        raise TypeError(
-            f"expected numbers of at most 64 bits, got {type(data).__name__} of dtype {dtype}"
-        )
-
-
-_SCALARS = frozenset({float, int, bool, complex})
-_RAW = _SCALARS | {type(None)}
+_RAW = SCALARS | {type(None)}
 
 
 def apply(
@@ -764,7 +604,8 @@ def apply(
     """
     started = perf_counter() if _observing else 0.0
     arrays = []
-    dtype, uneven, inexact, tracked = None, False, False, False
+    dtype: Any = None
+    uneven = inexact = tracked = False
     for arg in args:
         if type(arg) is Tensor or isinstance(arg, Tensor):
             array = arg._array
@@ -794,8 +635,8 @@ def apply(
     run = backend.runs.get(op) or _resolve(op, backend)
     try:
         out = run(backend.xp, *arrays, **params) if params else run(backend.xp, *arrays)
-    except _EXPLAINED as error:
-        _explain(error, op, args)
+    except EXPLAINED as error:
+        explain(error, op, args)
 
     if op.plain:
         tensor = _finish(op, args, params, out, backend, tracked)
@@ -843,8 +684,8 @@ def binary(op: Op, x: Any, y: Any) -> Tensor:
         return result
     try:
         out = run(backend.xp, a, b)
-    except _EXPLAINED as error:
-        _explain(error, op, (x, y))
+    except EXPLAINED as error:
+        explain(error, op, (x, y))
     tracked = (a is not x and x.node is not None) or (b is not y and y.node is not None)
     return _finish(op, (x, y), NO_PARAMS, out, backend, tracked)
 
@@ -856,8 +697,8 @@ def unary(op: Op, x: Any) -> Tensor:
         if (run := backend.runs.get(op)) is not None:
             try:
                 out = run(backend.xp, x._array)
-            except _EXPLAINED as error:
-                _explain(error, op, (x,))
+            except EXPLAINED as error:
+                explain(error, op, (x,))
             return _finish(op, (x,), NO_PARAMS, out, backend, x.node is not None)
     result: Tensor = apply(op, (x,))
     return result
@@ -996,7 +837,7 @@ def _promoted(op: Op, args: Sequence[Any], inexact: bool) -> list[Any] | None:
         return None
     dtype = np.result_type(*([d for d in dtypes if d.kind in "fc"] or dtypes))
     if dtype.kind not in "fc" and (inexact or op.floating):
-        dtype = _default_dtype
+        dtype = get_default_dtype()
     if all(d == dtype for d in dtypes):
         return None
     cast = TABLE["astype"]
@@ -1013,40 +854,6 @@ def _check_writes(op: Op, args: Sequence[Any], tracked: bool) -> None:
             "differentiation while recording; do it under no_grad(), or use the functional form "
             "(x.at[i].set(v), x.at[i].add(v), x + v)"
         )
-
-
-_EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, FloatingPointError)
-
-
-def _explain(error: Exception, op: Op, args: Sequence[Any]) -> NoReturn:
-    """Raise the error again with the op's name, its inputs and, for shapes, the offending axis."""
-    kind = next(k for k in (np.exceptions.AxisError, *_EXPLAINED) if isinstance(error, k))
-    detail = str(error)
-    shapes = [a.shape for a in args if isinstance(a, Tensor)]
-    if op.elementwise and isinstance(error, ValueError) and (axis := _broken_axis(shapes)):
-        lengths = " and ".join(str(s[axis]) for s in shapes if len(s) >= -axis)
-        detail = f"the shapes do not broadcast: axis {axis} has lengths {lengths}"
-    detail = detail.removeprefix(f"{op.name}: ")
-    raise kind(f"{op.name}: {detail}; got {described(op, args)}") from error
-
-
-def _broken_axis(shapes: Iterable[tuple[int, ...]]) -> int:
-    """Return the last axis (negative) on which the shapes do not broadcast; 0 where they do."""
-    columns = itertools.zip_longest(*(reversed(s) for s in shapes), fillvalue=1)
-    for back, lengths in enumerate(columns, 1):
-        if len({n for n in lengths if n != 1}) > 1:
-            return -back
-    return 0
-
-
-def described(op: Op, args: Sequence[Any]) -> str:
-    """Return names, dtypes and shapes of an op's arguments for a message."""
-    names = itertools.chain(op.inputs, itertools.repeat(op.variadic))
-    return ", ".join(
-        f"{name}: {a.dtype} {a.shape}" if isinstance(a, Tensor) else f"{name}: {a!r}"
-        for name, a in zip(names, args, strict=False)
-        if a is not None
-    )
 
 
 def _show(

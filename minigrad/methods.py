@@ -154,10 +154,10 @@ class Methods:
     def __ge__(self, other: Any) -> "Tensor":
         return BINARY["greater_equal"](self, other)
 
-    def __eq__(self, other: object) -> Any:  # type: ignore[override]
+    def __eq__(self, other: object) -> Any:
         return _compare("equal", self, other)
 
-    def __ne__(self, other: object) -> Any:  # type: ignore[override]
+    def __ne__(self, other: object) -> Any:
         return _compare("not_equal", self, other)
 
     def __getitem__(self, key: Any) -> "Tensor":

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Call, Node, Tensor, described, observe, to_host
+from .engine import Call, Node, Tensor, observe
+from .messages import described
 
 __all__ = ["AnomalyError", "Profile", "detect_anomaly", "profile"]
 
@@ -34,7 +35,7 @@ class AnomalyError(RuntimeError):
 
 
 def _not_finite(value: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    host = to_host(value) if isinstance(value, Tensor) else np.asarray(value)
+    host = value.to_host() if isinstance(value, Tensor) else np.asarray(value)
     return ~np.isfinite(host) if host.dtype.kind in "fc" else np.zeros(host.shape, np.bool_)
 
 
@@ -70,7 +71,7 @@ class _Anomalies:
             where = f"in the derivative of {self._node.op.name}, whose forward was called"
         self._node = None
         raise AnomalyError(
-            f"{call.op.name} gave {to_host(output)[at]} at element {at} of {output.shape}, the first of "
+            f"{call.op.name} gave {output.to_host()[at]} at element {at} of {output.shape}, the first of "
             f"{bad.sum()}, from finite {described(call.op, call.args)}; {where} at {line}"
         )
 

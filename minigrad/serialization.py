@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from .engine import Tensor, to_host
+from .engine import Tensor
 from .ops.creation import asarray
 
 __all__ = ["load", "save"]
@@ -107,7 +107,8 @@ def _encoded_array(
     value: Any, keys: tuple[str, ...], arrays: dict[str, np.ndarray[Any, Any]]
 ) -> dict[str, str]:
     try:
-        array = to_host(value if isinstance(value, Tensor) else asarray(value, backend="numpy"))
+        tensor = value if isinstance(value, Tensor) else asarray(value, backend="numpy")
+        array = tensor.to_host()
     except TypeError as error:
         raise TypeError(f"save: {_place(keys)}: {error}") from error
     name = ".".join(keys)

@@ -12,14 +12,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {"kernels"},
     {"backends"},
-    {"engine", "methods"},
+    {"arrays", "messages"},
+    {"engine", "methods", "protocols"},
     {"ops"},
     {"transforms", "checks", "observers", "viz", "random", "linalg", "fft", "autograd"}
     | {"serialization"},
     {"nn", "optim", "data"},
     {"train"},
     {"cli"},
-    {"__init__"},
+    {"__init__", "__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 STRANGERS = {"nn", "optim", "data"}

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from .. import backends
+from ..arrays import get_default_dtype, to_array
 from ..backends import Backend
-from ..engine import Op, Tensor, apply, get_default_dtype, to_array, wrap
+from ..engine import Op, Tensor, apply, wrap
 
 __all__ = [
     "arange",

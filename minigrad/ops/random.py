@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import backends
+from ..arrays import get_default_dtype
 from ..backends import Backend
-from ..engine import Op, Tensor, get_default_dtype
+from ..engine import Op, Tensor
 from .creation import _shape, to
 from .elementwise import log
 from .reductions import argmax

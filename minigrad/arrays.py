@@ -1,0 +1,81 @@
+"""From Python numbers, lists and foreign arrays to raw arrays of the supported dtypes."""
+
+from typing import Any
+
+import numpy as np
+
+from . import backends
+from .backends import Array, Backend
+
+SCALARS = frozenset({float, int, bool, complex})
+
+_default_dtype: np.dtype[Any] = np.dtype(np.float32)
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Set the dtype that Python floats become: float16, float32 (at the start) or float64."""
+    global _default_dtype
+    chosen = np.dtype(dtype)
+    if chosen.kind != "f" or chosen.itemsize > 8:
+        raise TypeError(f"the default dtype is float16, float32 or float64, not {chosen}")
+    _default_dtype = chosen
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """Return the dtype that Python floats become."""
+    return _default_dtype
+
+
+def _is_plain(data: Any) -> bool:
+    """Whether data is made of Python numbers alone, whose dtype is minigrad's to choose."""
+    stack = [data]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list | tuple):
+            stack.extend(value)
+        elif type(value) not in SCALARS:
+            return False
+    return True
+
+
+def to_array(
+    data: Any, dtype: Any, backend: str | Backend | None, copy: bool
+) -> tuple[Array, Backend]:
+    """Return data as an array of one of the supported dtypes on `backend`, and that backend.
+
+    Without one, device arrays stay where they are, and the rest goes to the default.
+    """
+    if isinstance(backend, str):
+        backend = backends.get(backend)
+    source = backends.of_device_array(data)
+    target = backend or source or backends.default()
+    if source is not None:
+        array = data
+        if source.device != target.device:
+            array, copy = target.from_numpy(source.to_numpy(array)), False
+    else:
+        try:
+            host = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(f"expected numbers in a regular shape: {error}") from error
+        if dtype is None and host.dtype.kind in "fc" and _is_plain(data):
+            dtype = _default_dtype
+            if host.dtype.kind == "c":
+                dtype = np.result_type(_default_dtype, np.complex64)
+        copy = copy and isinstance(data, np.ndarray)
+        _require_number(host.dtype, data)
+        array = target.from_numpy(host if dtype is None else host.astype(dtype, copy=False))
+        copy = copy and array is data
+    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    _require_number(wanted, data)
+    wanted = wanted.newbyteorder("=")
+    if array.dtype != wanted:
+        return target.xp.astype(array, wanted), target
+    return (target.xp.array(array, copy=True) if copy else array), target
+
+
+def _require_number(dtype: np.dtype[Any], data: Any) -> None:
+    if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
+        raise TypeError(
+            f"expected numbers of at most 64 bits, got {type(data).__name__} of dtype {dtype}"
+        )

@@ -1,0 +1,129 @@
+"""How a tensor looks to plain Python: numbers, truth, length, printing, copying."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .arrays import get_default_dtype
+from .backends import Backend
+
+if TYPE_CHECKING:
+    from .engine import Node, Tensor
+
+
+class Protocols:
+    """The part of Tensor that Python and NumPy call; Tensor brings what is declared here."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        backend: Backend
+        node: Node | None
+
+        @property
+        def shape(self) -> tuple[int, ...]: ...
+        @property
+        def dtype(self) -> np.dtype[Any]: ...
+        @property
+        def ndim(self) -> int: ...
+        @property
+        def size(self) -> int: ...
+        @property
+        def is_leaf(self) -> bool: ...
+        @property
+        def requires_grad(self) -> bool: ...
+
+        def to_host(self, copy: bool = False) -> np.ndarray[Any, Any]: ...
+
+        def __getitem__(self, key: Any) -> Tensor: ...
+
+    def numpy(self, copy: bool = False) -> np.ndarray[Any, Any]:
+        """Return the values on the host: a read-only view, or a writable copy.
+
+        RuntimeError for a tensor that requires grad: the tape does not see NumPy's operations.
+        """
+        if self.node is not None:
+            raise RuntimeError(
+                "this tensor requires grad, and the tape does not see what NumPy does; "
+                "use x.detach().numpy()"
+            )
+        return self.to_host(copy)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.numpy()
+        if dtype is not None and np.dtype(dtype) != array.dtype:
+            if copy is False:
+                raise ValueError(f"{array.dtype} to {dtype} needs a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item() needs exactly one element, got shape {self.shape}")
+        return self.to_host().item()
+
+    def tolist(self) -> Any:
+        """Return the values as (nested lists of) Python numbers."""
+        return self.to_host().tolist()
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth value of a tensor of shape {self.shape} is ambiguous; "
+                "use x.any() or x.all()"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iub" or self.ndim:
+            raise TypeError(f"only 0-d integer tensors are indices, not {self.dtype} {self.shape}")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(self.shape[0]))
+
+    __hash__ = object.__hash__
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.to_host(), separator=", ", prefix="tensor(")
+        notes = []
+        if self.dtype not in (get_default_dtype(), np.dtype(np.int64), np.dtype(np.bool_)):
+            notes.append(f"dtype={self.dtype}")
+        if self.backend.name != "numpy":
+            notes.append(f"backend={self.backend.name}")
+        if self.node is not None:
+            op = self.node.op
+            notes.append(f"op={op.name}" if op else "requires_grad=True")
+        return f"tensor({', '.join([text, *notes])})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "only leaves can be pickled or copied deeply: detach() this tensor first"
+            )
+        return _restore, (type(self), self.to_host(copy=True), self.backend, self.requires_grad)
+
+
+def _restore(kind: type[Any], array: Any, backend: Backend, requires_grad: bool) -> Any:
+    return kind(array, requires_grad=requires_grad).to(backend)
