@@ -29,3 +29,7 @@ from .serialization import load, save
 __version__ = "0.1.0"
 
 bool = _np.dtype(_np.bool_)
+int8, int16, int32, int64 = (_np.dtype(f"int{n}") for n in (8, 16, 32, 64))
+uint8, uint16, uint32, uint64 = (_np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
+float16, float32, float64 = (_np.dtype(f"float{n}") for n in (16, 32, 64))
+complex64, complex128 = _np.dtype("complex64"), _np.dtype("complex128")

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from operator import attrgetter, itemgetter
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -71,19 +71,14 @@ class Observer(Protocol):
         """A value is about to travel from the device to the host."""
 
 
-class Call:
+class Call(NamedTuple):
     """One run of an op as an observer sees it; `seconds` includes recording it."""
 
-    def __init__(
-        self,
-        op: "Op",
-        args: Sequence[Any],
-        params: Mapping[str, Any],
-        outputs: tuple["Tensor", ...],
-        seconds: float,
-    ) -> None:
-        self.op, self.args, self.params = op, args, params
-        self.outputs, self.seconds = outputs, seconds
+    op: "Op"
+    args: Sequence[Any]
+    params: Mapping[str, Any]
+    outputs: "tuple[Tensor, ...]"
+    seconds: float
 
 
 @contextmanager
@@ -902,60 +897,144 @@ def backward(
     returned in their order, None for a target that was not reached. create_graph: record the
     derivatives, so that they can be differentiated again.
     """
-    found: dict[tuple[Node, int], Tensor | None] = {}
-    needed: set[Node] | None = None
-    if targets is not None:
-        found = {(t.node, t.index): None for t in targets if t.node is not None}
-        needed = _leading_to({node for node, _ in found}, roots)
-    # Newest first is a topological order: when a node comes, all its consumers have been.
-    queue: list[tuple[int, Node]] = []
-    cotangents: dict[Node, list[Tensor | None]] = {}
-    for node, index, g in roots:
-        _add_cotangent(queue, cotangents, node, index, g)
-    # Arrays that someone else holds: a leaf's .grad must not be one of them.
-    shared = {id(g._array) for _, _, g in roots}
+    sweep = _Sweep(roots, targets, create_graph)
     token = _recording.set(create_graph)
     try:
         with np.errstate(all="ignore"):
-            while queue:
-                node = heappop(queue)[1]
-                gs = cotangents.pop(node)
-                if needed is not None and node not in needed:
-                    continue
-                attached = node.attached
-                if attached is not None:
-                    if attached.hooks:
-                        _call_hooks(attached, gs, shared)
-                    if targets is None:
-                        _keep_grads(node, attached, gs, shared)
-                if found:
-                    found.update({key: gs[key[1]] for key in found if key[0] is node})
-                if node.op is not None:
-                    _call_rules(node, gs, queue, cotangents, needed, shared, create_graph)
-                    if not retain_graph:
-                        node.saved, node.parents = None, []
+            sweep.run(retain_graph)
     finally:
         _recording.reset(token)
         if _observing and (observer := _observer.get()) is not None:
             observer.entered(None)
-    if targets is None:
-        return []
-    return [None if t.node is None else found[t.node, t.index] for t in targets]
+    return [sweep.found.get((t.node, t.index)) for t in targets or ()]
 
 
-def _add_cotangent(
-    queue: list[tuple[int, Node]],
-    cotangents: dict[Node, list[Tensor | None]],
-    node: Node,
-    index: int,
-    g: Tensor,
-) -> None:
-    gs = cotangents.get(node)
-    if gs is None:
-        cotangents[node] = gs = [None] * len(node.shapes)
-        heappush(queue, (-node.id, node))
-    held = gs[index]
-    gs[index] = g if held is None else binary(TABLE["add"], held, g)
+class _Sweep:
+    """One run of backward: the cotangents on their way and the nodes they wait at.
+
+    Newest first is a topological order: when a node comes, all its consumers have been.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[tuple[Node, int, Tensor]],
+        targets: Sequence[Tensor] | None,
+        create_graph: bool,
+    ) -> None:
+        self.create_graph = create_graph
+        self.queue: list[tuple[int, Node]] = []
+        self.cotangents: dict[Node, list[Tensor | None]] = {}
+        self.found: dict[tuple[Node | None, int], Tensor | None] = {}
+        self.needed: set[Node] | None = None
+        if targets is not None:
+            self.found = {(t.node, t.index): None for t in targets if t.node is not None}
+            self.needed = _leading_to({node for node, _ in self.found if node}, roots)
+        # Arrays that someone else holds: a leaf's .grad must not be one of them.
+        self.shared = {id(g._array) for _, _, g in roots}
+        for node, index, g in roots:
+            self.add(node, index, g)
+
+    def run(self, retain_graph: bool) -> None:
+        while self.queue:
+            node = heappop(self.queue)[1]
+            gs = self.cotangents.pop(node)
+            if self.needed is not None and node not in self.needed:
+                continue
+            if node.attached is not None:
+                if node.attached.hooks:
+                    self.call_hooks(node.attached, gs)
+                if self.needed is None:
+                    self.keep_grads(node, node.attached, gs)
+            if self.found:
+                self.found.update({key: gs[key[1]] for key in self.found if key[0] is node})
+            if node.op is not None:
+                self.call_rules(node, node.op, gs)
+                if not retain_graph:
+                    node.saved, node.parents = None, []
+
+    def add(self, node: Node, index: int, g: Tensor) -> None:
+        """Add g to what waits at an output of a node."""
+        gs = self.cotangents.get(node)
+        if gs is None:
+            heappush(self.queue, (-node.id, node))
+            if index == 0 and len(node.shapes) == 1:
+                self.cotangents[node] = [g]
+                return
+            gs = self.cotangents[node] = [None] * len(node.shapes)
+        held = gs[index]
+        gs[index] = g if held is None else binary(TABLE["add"], held, g)
+
+    def call_hooks(self, attached: Attached, gs: list[Tensor | None]) -> None:
+        for index, hooks in attached.hooks.items():
+            for hook in list(hooks.values()):
+                g = gs[index]
+                replaced = None if g is None else hook(g)
+                if g is not None and replaced is not None:
+                    _require_alike("the gradient returned by a hook", replaced, g)
+                    gs[index] = replaced
+            if (g := gs[index]) is not None:
+                self.shared.add(id(g._array))  # the hook may have kept it
+
+    def keep_grads(self, node: Node, attached: Attached, gs: list[Tensor | None]) -> None:
+        """Add the cotangents of a leaf, or of results that asked, to their `.grad`."""
+        for index in (0,) if node.op is None else attached.retained:
+            g = gs[index]
+            if g is None:
+                continue
+            array = g._array
+            if attached.dtype is not None and array.dtype != attached.dtype:
+                raise RuntimeError(
+                    f"a derivative rule gave {g.dtype} for a {attached.dtype} input of {g.shape}"
+                )
+            held = attached.grads.get(index)
+            if held is not None:
+                g = binary(TABLE["add"], held, g.detach())
+            elif array.base is not None or id(array) in self.shared or not array.flags.c_contiguous:
+                g = TABLE["copy"](g.detach())
+            self.shared.add(id(g._array))
+            attached.grads[index] = g
+
+    def call_rules(self, node: Node, op: Op, gs: list[Tensor | None]) -> None:
+        """Call the derivative rules of one node and hand their results to its parents."""
+        plan, saved, parents, needed = node.plan, node.saved, node.parents, self.needed
+        if saved is None:
+            raise RuntimeError(
+                f"backward through the same graph a second time: what {op.name} had saved is "
+                "freed; pass retain_graph=True the first time"
+            )
+        if _observing and (observer := _observer.get()) is not None:
+            observer.entered(node)
+        kept = saved[: plan.tensors]
+        for value in kept:
+            writes = None if type(value) in _RAW else value._writes
+            if writes is not None and writes[0] > node.id:
+                raise RuntimeError(
+                    f"{op.name}: a value of shape {value.shape} that its derivative needs was "
+                    "changed in place after it was used; change a copy, or after backward"
+                )
+        if self.create_graph and plan.outputs:
+            saved = _on_tape(node, saved)
+        values = [*gs, *saved, *map(node.params.get, op.params), None]
+        for rule, into, arguments, extra in plan.calls:
+            if needed is not None:
+                into = tuple([k if k is None or parents[k] in needed else None for k in into])
+                if not any(k is not None for k in into):
+                    continue
+                if rule.joint:
+                    extra = tuple(
+                        [n for n, k in zip(rule.names, into, strict=True) if k is not None]
+                    )
+            values[-1] = extra
+            results = rule.function(*arguments(values))
+            for k, g in zip(into, results if rule.joint else (results,), strict=True):
+                if g is None or k is None:
+                    continue
+                parent, index = parents[k], node.indices[k]
+                if g._array.shape != parent.shapes[index]:
+                    g = _unbroadcast(op, rule, g, parent.shapes[index])
+                if parent.attached is not None and any([g is value for value in kept]):
+                    self.shared.add(id(g._array))
+                self.add(parent, index, g)
 
 
 def _leading_to(targets: set[Node], roots: Sequence[tuple[Node, int, Tensor]]) -> set[Node]:
@@ -972,89 +1051,6 @@ def _leading_to(targets: set[Node], roots: Sequence[tuple[Node, int, Tensor]]) -
         if any(parent in needed for parent in node.parents):
             needed.add(node)
     return needed
-
-
-def _call_hooks(attached: Attached, gs: list[Tensor | None], shared: set[int]) -> None:
-    for index, hooks in attached.hooks.items():
-        for hook in list(hooks.values()):
-            g = gs[index]
-            replaced = None if g is None else hook(g)
-            if g is not None and replaced is not None:
-                _require_alike("the gradient returned by a hook", replaced, g)
-                gs[index] = replaced
-            if gs[index] is not None:  # the hook may have kept either
-                shared.add(id(gs[index]._array))  # type: ignore[union-attr]
-
-
-def _keep_grads(node: Node, attached: Attached, gs: list[Tensor | None], shared: set[int]) -> None:
-    """Add the cotangents of a leaf, or of results that asked, to their `.grad`."""
-    for index in (0,) if node.op is None else attached.retained:
-        g = gs[index]
-        if g is None:
-            continue
-        array = g._array
-        if attached.dtype is not None and array.dtype != attached.dtype:
-            raise RuntimeError(
-                f"a derivative rule gave {g.dtype} for a {attached.dtype} input of shape {g.shape}"
-            )
-        held = attached.grads.get(index)
-        if held is not None:
-            g = binary(TABLE["add"], held, g.detach())
-        elif array.base is not None or id(array) in shared or not array.flags.c_contiguous:
-            g = TABLE["copy"](g.detach())
-        shared.add(id(g._array))
-        attached.grads[index] = g
-
-
-def _call_rules(
-    node: Node,
-    gs: list[Tensor | None],
-    queue: list[tuple[int, Node]],
-    cotangents: dict[Node, list[Tensor | None]],
-    needed: set[Node] | None,
-    shared: set[int],
-    create_graph: bool,
-) -> None:
-    """Call the derivative rules of one node and hand their results to its parents."""
-    op, plan, saved, parents = node.op, node.plan, node.saved, node.parents
-    assert op is not None
-    if saved is None:
-        raise RuntimeError(
-            f"backward through the same graph a second time: what {op.name} had saved is freed; "
-            "pass retain_graph=True the first time"
-        )
-    if _observing and (observer := _observer.get()) is not None:
-        observer.entered(node)
-    for value in saved[: plan.tensors]:
-        writes = None if type(value) in _RAW else value._writes
-        if writes is not None and writes[0] > node.id:
-            raise RuntimeError(
-                f"{op.name}: a value of shape {value.shape} that its derivative needs was "
-                "changed in place after it was used; change a copy, or after backward"
-            )
-    if create_graph and plan.outputs:
-        saved = _on_tape(node, saved)
-    values = [*gs, *saved, *map(node.params.get, op.params), None]
-    for rule, into, arguments, extra in plan.calls:
-        if needed is not None:
-            into = tuple([k if k is not None and parents[k] in needed else None for k in into])
-            if not any(k is not None for k in into):
-                continue
-            if rule.joint:
-                extra = tuple(n for n, k in zip(rule.names, into, strict=True) if k is not None)
-        values[-1] = extra
-        results = rule.function(*arguments(values))
-        for k, g in zip(into, results if rule.joint else (results,), strict=True):
-            if g is None or k is None:
-                continue
-            parent, index = parents[k], node.indices[k]
-            if g._array.shape != parent.shapes[index]:
-                g = _unbroadcast(op, rule, g, parent.shapes[index])
-            if parent.op is None or parent.attached is not None:
-                for value in saved[: plan.tensors]:
-                    if g is value:
-                        shared.add(id(g._array))
-            _add_cotangent(queue, cotangents, parent, index, g)
 
 
 def _on_tape(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -156,12 +156,14 @@ def _shape(shape: Any) -> tuple[int, ...]:
 
 def _dtype(dtype: Any, *values: Any) -> np.dtype[Any]:
     """Return the dtype of a new tensor: the one asked for, or the one its values suggest."""
-    if dtype is not None:
-        return np.dtype(dtype)
-    kind = np.result_type(*map(np.asarray, values)).kind if values else "f"
-    if kind == "c":
-        return np.result_type(get_default_dtype(), np.complex64)
-    return np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, get_default_dtype()))
+    chosen: Any = dtype
+    if dtype is None:
+        kind = np.result_type(*map(np.asarray, values)).kind if values else "f"
+        floating = get_default_dtype()
+        kinds = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": floating}
+        chosen = kinds.get(kind) or np.result_type(floating, np.complex64)
+    result: np.dtype[Any] = np.dtype(chosen)
+    return result
 
 
 def zeros(

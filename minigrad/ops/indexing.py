@@ -218,7 +218,8 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     that does not fit, naming the first bad position and value.
     """
     parsed, arrays = _parse(x, key)
-    return _indexed(_getitem, x, (), parsed, arrays)
+    result: Tensor = _indexed(_getitem, x, (), parsed, arrays)
+    return result
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:

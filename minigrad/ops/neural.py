@@ -237,7 +237,8 @@ def cross_entropy(
     )
     if reduction != "mean":
         return _reduced(reshape(loss, rows), reduction, 1.0)
-    return loss.sum() / _weight_of(labels, weight, ignore_index, logits)
+    mean: Tensor = loss.sum() / _weight_of(labels, weight, ignore_index, logits)
+    return mean
 
 
 def _weight_of(labels: Tensor, weight: Tensor | None, ignore_index: int, logits: Tensor) -> Tensor:
@@ -268,7 +269,7 @@ def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor
         raise ValueError(
             f"mse_loss: prediction of shape {prediction.shape} and target of shape {target.shape}"
         )
-    loss = (prediction - target) ** 2
+    loss: Tensor = (prediction - target) ** 2
     return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
 
 

@@ -126,7 +126,7 @@ def _inverse(count: float) -> float:
     return 1 / count if count > 0 else math.nan
 
 
-sum_op = Op(
+sum_op: Op = Op(
     "sum",
     accurate_sum,
     vjp=dict(x=lambda g, x_shape, axis: spread(g, x_shape, axis)),
