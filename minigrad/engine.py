@@ -32,23 +32,22 @@ NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
 @contextmanager
-def no_grad() -> Iterator[None]:
+def _recording_is(on: bool) -> Iterator[None]:
+    token = _recording.set(on)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def no_grad() -> Any:
     """Record nothing on the tape inside the `with` block, or the decorated function."""
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+    return _recording_is(False)
 
 
-@contextmanager
-def enable_grad() -> Iterator[None]:
+def enable_grad() -> Any:
     """Record on the tape again inside a `no_grad` block."""
-    token = _recording.set(True)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+    return _recording_is(True)
 
 
 def is_grad_enabled() -> bool:
@@ -259,9 +258,9 @@ class Plan:
 
 def _picker(positions: tuple[int, ...]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """Return what takes the items at positions as a tuple; itemgetter does it in C."""
-    if len(positions) > 1:
-        return itemgetter(*positions)
-    return lambda items: tuple(items[i] for i in positions)
+    if len(positions) == 1:
+        return itemgetter(slice(positions[0], positions[0] + 1))
+    return itemgetter(*positions) if positions else itemgetter(slice(0))
 
 
 def _getter(
@@ -738,10 +737,12 @@ def _record(
     """Put a run on the tape: a node that keeps what the rules of the wanted inputs name."""
     parents, indices, wanted, bit = [], [], 0, 1
     for arg in args:
-        if type(arg) not in _RAW and arg.node is not None:
-            parents.append(arg.node)
-            indices.append(arg.index)
-            wanted |= bit
+        if type(arg) not in _RAW:
+            parent = arg.node
+            if parent is not None:
+                parents.append(parent)
+                indices.append(arg.index)
+                wanted |= bit
         bit += bit
     plan = op.plans.get(wanted if op.variadic is None else (wanted, len(args)))
     if plan is None:
@@ -1018,22 +1019,22 @@ class _Sweep:
         for rule, into, arguments, extra in plan.calls:
             if needed is not None:
                 into = tuple([k if k is None or parents[k] in needed else None for k in into])
-                if not any(k is not None for k in into):
-                    continue
                 if rule.joint:
-                    extra = tuple(
-                        [n for n, k in zip(rule.names, into, strict=True) if k is not None]
-                    )
+                    extra = tuple([n for n, k in zip(rule.names, into) if k is not None])
+                if all(k is None for k in into):
+                    continue
             values[-1] = extra
             results = rule.function(*arguments(values))
-            for k, g in zip(into, results if rule.joint else (results,), strict=True):
+            for k, g in zip(into, results) if rule.joint else ((into[0], results),):
                 if g is None or k is None:
                     continue
                 parent, index = parents[k], node.indices[k]
                 if g._array.shape != parent.shapes[index]:
                     g = _unbroadcast(op, rule, g, parent.shapes[index])
-                if parent.attached is not None and any([g is value for value in kept]):
-                    self.shared.add(id(g._array))
+                if parent.attached is not None:
+                    for value in kept:
+                        if g is value:
+                            self.shared.add(id(g._array))
                 self.add(parent, index, g)
 
 

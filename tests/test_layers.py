@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = [
     {"kernels"},
+    {"refusals"},
     {"backends"},
     {"arrays", "messages"},
     {"engine", "methods", "protocols"},
