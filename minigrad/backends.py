@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .refusals import Array, ErrorSlot, refuse_now
+from .refusals import ErrorSlot, refuse_now
 
+Array = Any  # numpy.ndarray, cupy.ndarray, or the tests' array that refuses every conversion
 Kernel = Callable[..., Any]
 
 #: The names an op's `forward` may use: those that NumPy >= 2.1 and CuPy 14 both have, with one meaning.

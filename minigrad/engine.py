@@ -5,7 +5,7 @@ tape and shows it to an observer; `backward` walks the tape and calls the ops' d
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import _GeneratorContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from heapq import heappop, heappush
@@ -40,12 +40,12 @@ def _recording_is(on: bool) -> Iterator[None]:
         _recording.reset(token)
 
 
-def no_grad() -> Any:
+def no_grad() -> _GeneratorContextManager[None]:
     """Record nothing on the tape inside the `with` block, or the decorated function."""
     return _recording_is(False)
 
 
-def enable_grad() -> Any:
+def enable_grad() -> _GeneratorContextManager[None]:
     """Record on the tape again inside a `no_grad` block."""
     return _recording_is(True)
 
@@ -387,10 +387,6 @@ class Tensor(Methods, Protocols):
     def size(self) -> int:
         """The number of elements."""
         return int(self._array.size)
-
-    def numel(self) -> int:
-        """Return the number of elements."""
-        return self.size
 
     @property
     def device(self) -> str:

@@ -58,6 +58,10 @@ class Protocols:
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def numel(self) -> int:
+        """Return the number of elements, as PyTorch calls it."""
+        return self.size
+
     def item(self) -> Any:
         """Return the only element as a Python number."""
         if self.size != 1:

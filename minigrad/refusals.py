@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 
-Array = Any  # numpy.ndarray, cupy.ndarray, or the tests' array that refuses every conversion
 
-
-def refuse_now(bad: Array, values: Array, what: str, error: type[Exception] = ValueError) -> None:
+def refuse_now(bad: Any, values: Any, what: str, error: type[Exception] = ValueError) -> None:
     """Raise the error, with the first bad position and value, if anything in `bad` is true."""
     if bad.any():
         at = tuple(int(axis[0]) for axis in np.nonzero(bad))
@@ -21,14 +19,12 @@ class ErrorSlot:
     Holds (found, code of the message, flat position, value) of the first one.
     """
 
-    def __init__(self, module: Any, to_numpy: Callable[[Array], Any]) -> None:
+    def __init__(self, module: Any, to_numpy: Callable[[Any], Any]) -> None:
         self._module, self._to_numpy = module, to_numpy
-        self._slot: Array = None
+        self._slot: Any = None
         self._messages: list[tuple[str, type[Exception]]] = []
 
-    def refuse(
-        self, bad: Array, values: Array, what: str, error: type[Exception] = ValueError
-    ) -> None:
+    def refuse(self, bad: Any, values: Any, what: str, error: type[Exception] = ValueError) -> None:
         """Note the first true place of `bad`, unless something was noted before."""
         xp = self._module
         if not bad.size:
