@@ -62,10 +62,10 @@ def to_array(
             dtype = _default_dtype
             if host.dtype.kind == "c":
                 dtype = np.result_type(_default_dtype, np.complex64)
-        copy = copy and isinstance(data, np.ndarray)
         _require_number(host.dtype, data)
         array = target.from_numpy(host if dtype is None else host.astype(dtype, copy=False))
-        copy = copy and array is data
+        # What NumPy takes over without a copy is anything but a list or a number.
+        copy = copy and array is host and not isinstance(data, list | tuple | complex | float | int)
     wanted = array.dtype if dtype is None else np.dtype(dtype)
     _require_number(wanted, data)
     wanted = wanted.newbyteorder("=")

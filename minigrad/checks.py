@@ -59,7 +59,9 @@ def _leaf(x: Any) -> Tensor:
 
 def _outputs(result: Any) -> list[Tensor]:
     every = result if isinstance(result, tuple | list) else (result,)
-    return [y for y in every if isinstance(y, Tensor) and y.dtype.kind == "f"]
+    if not all(isinstance(y, Tensor) for y in every):
+        raise TypeError(f"gradcheck: f must return tensors, got {result!r}")
+    return [y for y in every if y.dtype.kind == "f"]
 
 
 def _check_higher(f: Callable[..., Any], points: list[Tensor], order: int, **options: Any) -> None:

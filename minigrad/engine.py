@@ -160,6 +160,8 @@ class Op:
         UNARY[name], BINARY[name] = partial(unary, self), partial(binary, self)
 
     def __call__(self, *args: Any, **params: Any) -> "Tensor":
+        if len(args) < len(self.inputs):
+            args += (None,) * (len(self.inputs) - len(args))
         result: Tensor = apply(self, args, params)
         return result
 
@@ -322,15 +324,16 @@ def _leaf(tensor: "Tensor") -> Node:
 
 
 # Why a tensor that has no node has none: the `index` of such a tensor.
-CONSTANT, UNRECORDED, DETACHED = 0, -1, -2
+CONSTANT, UNRECORDED, DETACHED, FLAT = 0, -1, -2, -3
 _REASONS = {
     CONSTANT: "no input of the computation requires grad",
     UNRECORDED: "it was computed under no_grad()",
     DETACHED: "it was detached",
+    FLAT: "the operation that made it has no derivative",
 }
 
 
-class Tensor(Methods, Protocols):
+class Tensor(Protocols, Methods):
     """An array that remembers how it was computed.
 
     Tensor(data, dtype=None, requires_grad=False, backend=None) copies `data`: Python numbers and
@@ -360,7 +363,7 @@ class Tensor(Methods, Protocols):
         backend: str | Backend | None = None,
     ) -> None:
         if isinstance(data, Tensor):
-            backend, data = backend or data.backend, data.to_host()
+            backend, data = backend or data.backend, data._array
         self._array, self.backend = to_array(data, dtype, backend, copy=True)
         self._writes, self.node, self.index = None, None, CONSTANT
         if requires_grad:
@@ -451,13 +454,11 @@ class Tensor(Methods, Protocols):
 
     @data.setter
     def data(self, value: Any) -> None:
-        new = (
-            value if isinstance(value, Tensor) else Tensor(value, self.dtype, backend=self.backend)
-        )
+        new = value if isinstance(value, Tensor) else Tensor(value, self.dtype, False, self.backend)
         if new._array is self._array:  # p.data *= 2 has written there already
             return
         _require_alike("data", new, self, devices=False)
-        self._array, self.backend = new._array, new.backend
+        self._array, self.backend, self._writes = new._array, new.backend, new.writes()
         self.written()
 
     def detach(self) -> "Tensor":
@@ -641,7 +642,7 @@ def apply(
         _record(op, args, params, outputs)
     elif tracked:
         for tensor in outputs:
-            tensor.index = UNRECORDED
+            tensor.index = UNRECORDED if op.rules else FLAT
     for i in op.writes:
         if args[i] is not None:
             args[i].written()
@@ -712,7 +713,7 @@ def _finish(
         if op.rules and _recording.get():
             _record(op, args, params, (tensor,))
         else:
-            tensor.index = UNRECORDED
+            tensor.index = UNRECORDED if op.rules else FLAT
     return tensor
 
 
@@ -929,14 +930,13 @@ class _Sweep:
         # Arrays that someone else holds: a leaf's .grad must not be one of them.
         self.shared = {id(g._array) for _, _, g in roots}
         for node, index, g in roots:
-            self.add(node, index, g)
+            if self.needed is None or node in self.needed:
+                self.add(node, index, g)
 
     def run(self, retain_graph: bool) -> None:
         while self.queue:
             node = heappop(self.queue)[1]
             gs = self.cotangents.pop(node)
-            if self.needed is not None and node not in self.needed:
-                continue
             if node.attached is not None:
                 if node.attached.hooks:
                     self.call_hooks(node.attached, gs)
@@ -944,7 +944,9 @@ class _Sweep:
                     self.keep_grads(node, node.attached, gs)
             if self.found:
                 self.found.update({key: gs[key[1]] for key in self.found if key[0] is node})
-            if node.op is not None:
+            if node.op is not None and (
+                self.needed is None or node.saved is None or self.needed & {*node.parents}
+            ):
                 self.call_rules(node, node.op, gs)
                 if not retain_graph:
                     node.saved, node.parents = None, []
@@ -1016,21 +1018,19 @@ class _Sweep:
             if needed is not None:
                 into = tuple([k if k is None or parents[k] in needed else None for k in into])
                 if rule.joint:
-                    extra = tuple([n for n, k in zip(rule.names, into) if k is not None])
+                    extra = tuple(n for n, k in zip(rule.names, into, strict=True) if k is not None)
                 if all(k is None for k in into):
                     continue
             values[-1] = extra
             results = rule.function(*arguments(values))
-            for k, g in zip(into, results) if rule.joint else ((into[0], results),):
+            for k, g in zip(into, results, strict=True) if rule.joint else ((into[0], results),):
                 if g is None or k is None:
                     continue
                 parent, index = parents[k], node.indices[k]
                 if g._array.shape != parent.shapes[index]:
                     g = _unbroadcast(op, rule, g, parent.shapes[index])
-                if parent.attached is not None:
-                    for value in kept:
-                        if g is value:
-                            self.shared.add(id(g._array))
+                if parent.attached is not None and id(g) in map(id, kept):
+                    self.shared.add(id(g._array))
                 self.add(parent, index, g)
 
 
@@ -1043,7 +1043,7 @@ def _leading_to(targets: set[Node], roots: Sequence[tuple[Node, int, Tensor]]) -
             if parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    needed = set(targets)
+    needed = targets | {node for node in seen if node.saved is None}  # freed: let the sweep say so
     for node in sorted(seen, key=attrgetter("id")):
         if any(parent in needed for parent in node.parents):
             needed.add(node)

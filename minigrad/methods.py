@@ -157,6 +157,8 @@ class Methods:
     def __eq__(self, other: object) -> Any:
         return _compare("equal", self, other)
 
+    __hash__ = object.__hash__
+
     def __ne__(self, other: object) -> Any:
         return _compare("not_equal", self, other)
 

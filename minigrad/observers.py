@@ -61,7 +61,9 @@ class _Anomalies:
                 self._lines[output.node] = line
         for output in call.outputs:
             bad = _not_finite(output)
-            if bad.any() and not any(_not_finite(a).any() for a in call.args if a is not None):
+            given = (*call.args, *call.params.values())  # mg.full(3, inf) is no accident
+            numbers = [a for a in given if isinstance(a, Tensor | float | complex)]
+            if bad.any() and not any(_not_finite(a).any() for a in numbers):
                 self._report(call, output, bad, line or "a line that was not watched")
 
     def _report(self, call: Call, output: Tensor, bad: Any, line: str) -> None:

@@ -104,8 +104,6 @@ class Protocols:
             raise TypeError("iteration over a 0-d tensor")
         return (self[i] for i in range(self.shape[0]))
 
-    __hash__ = object.__hash__
-
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
 
@@ -130,4 +128,6 @@ class Protocols:
 
 
 def _restore(kind: type[Any], array: Any, backend: Backend, requires_grad: bool) -> Any:
-    return kind(array, requires_grad=requires_grad).to(backend)
+    tensor = kind(array, requires_grad=requires_grad)
+    tensor.data = tensor.data.to(backend)  # to() alone would give a result, not a leaf
+    return tensor

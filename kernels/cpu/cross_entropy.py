@@ -38,8 +38,8 @@ def softmax_cross_entropy(
     logits (n, c) float32 or float64, labels (n,) integers, weight (c,) of the logits' dtype; gives
     loss (n,) and dlogits (n, c). With w = weight, or 1, and e = label_smoothing, the target of a
     row labelled y is ``t = (1 - e) * w[y] * onehot(y) + e / c * w``; ``loss = -sum(t * log p)`` and
-    ``dlogits = sum(t) * p - t``. Rows labelled ignore_index get zeros. Declines other dtypes
-    and labels out of range.
+    ``dlogits = sum(t) * p - t``. Rows labelled ignore_index get zeros. Declines other dtypes,
+    labels out of range and weights that are not finite.
     """
     dtype = logits.dtype
     if logits.ndim != 2 or dtype not in KEYS:
@@ -50,14 +50,18 @@ def softmax_cross_entropy(
         or labels.dtype.kind not in "iu"
         or not np.can_cast(labels.dtype, np.int64)
         or (weight is not None and (weight.dtype != dtype or weight.shape != (c,)))
-        or (n > 0 and c == 0)
+        or c == 0
     ):
         return NotImplemented
-    hit, share = 1 - label_smoothing, label_smoothing / max(c, 1)
+    smoothing = float(label_smoothing)  # for another type Numba would compile anew
+    hit, share = 1 - smoothing, smoothing / c
     if weight is None:
-        weight, spread = np.ones(c, dtype), label_smoothing
+        weight, spread = np.ones(c, dtype), smoothing
     else:
-        weight, spread = plain(weight), share * float(weight.sum(dtype=np.float64))
+        weight, total = plain(weight), float(weight.sum(dtype=np.float64))
+        if not math.isfinite(total):  # 0 * inf = nan reaches the rows of the other classes too
+            return NotImplemented
+        spread = share * total
     logits = plain(logits)
     loss, dlogits = np.empty(n, dtype), np.empty((n, c), dtype)
     misses = _rows(
@@ -66,7 +70,7 @@ def softmax_cross_entropy(
         logits.view(KEYS[dtype]),
         plain(labels.astype(np.int64, copy=False)),
         weight,
-        ignore_index,
+        int(ignore_index),
         hit,
         share,
         spread,
