@@ -31,8 +31,8 @@ def grad(
     if len(grad_outputs) != len(outputs):
         raise ValueError(f"grad: {len(outputs)} outputs, but {len(grad_outputs)} grad_outputs")
     for position, x in enumerate(inputs):
-        if not x.requires_grad and not allow_unused:
-            raise RuntimeError(f"grad: input {position} does not require grad: {x.why_untracked()}")
+        if not allow_unused:
+            x.tracked_node(f"grad: input {position} does not require grad")
     gradients = backward(
         [root(y, g) for y, g in zip(outputs, grad_outputs, strict=True)],
         inputs,

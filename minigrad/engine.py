@@ -477,23 +477,24 @@ class Tensor(Protocols, Methods):
         """Note that this memory has changed."""
         self.writes()[0] = _tick()
 
+    def tracked_node(self, wanted_for: str) -> Node:
+        """Return the tensor's node; without one, RuntimeError says why there is none."""
+        if self.node is None:
+            raise RuntimeError(f"{wanted_for}: not on the tape: {_REASONS[self.index]}")
+        return self.node
+
     def retain_grad(self) -> None:
         """Keep `.grad` for this result of an operation as if it were a leaf."""
-        if self.node is None:
-            raise RuntimeError(
-                f"retain_grad: this tensor is not on the tape: {self.why_untracked()}"
-            )
-        if self.node.op is not None:
-            self.node.watch().retained.add(self.index)
+        node = self.tracked_node("retain_grad")
+        if node.op is not None:
+            node.watch().retained.add(self.index)
 
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> "HookHandle":
         """Call `hook(gradient)` once this tensor's gradient is known; a Tensor returned replaces it.
 
         Returns a handle with `remove()`. RuntimeError for a tensor that is not on the tape.
         """
-        if self.node is None:
-            raise RuntimeError(f"register_hook: not on the tape: {self.why_untracked()}")
-        hooks = self.node.watch().hooks.setdefault(self.index, {})
+        hooks = self.tracked_node("register_hook").watch().hooks.setdefault(self.index, {})
         key = _tick()
         hooks[key] = hook
         return HookHandle(hooks, key)
@@ -505,9 +506,6 @@ class Tensor(Protocols, Methods):
         differentiate or the graph was freed by an earlier call without retain_graph.
         """
         backward([root(self, gradient)], retain_graph=retain_graph)
-
-    def why_untracked(self) -> str:
-        return _REASONS[self.index]
 
     def to_host(self, copy: bool = False) -> np.ndarray[Any, Any]:
         """Return the values as a NumPy array: the one place where anything leaves the device.
@@ -867,19 +865,18 @@ def _show(
 
 def root(tensor: Tensor, gradient: Any) -> tuple[Node, int, Tensor]:
     """Return where backward starts and the cotangent there, checked."""
-    if tensor.node is None:
-        raise RuntimeError(f"there is nothing to differentiate: {tensor.why_untracked()}")
+    node = tensor.tracked_node("there is nothing to differentiate")
     if gradient is None:
         if tensor.size != 1:
             raise RuntimeError(
                 "without a gradient, backward starts from one number only; got shape "
                 f"{tensor.shape}: reduce it with sum() or mean(), or pass a gradient"
             )
-        return tensor.node, tensor.index, TABLE["ones_like"](tensor)
+        return node, tensor.index, TABLE["ones_like"](tensor)
     elif not isinstance(gradient, Tensor):
         gradient = Tensor(gradient, tensor.dtype, backend=tensor.backend)
     _require_alike("the gradient given to backward", gradient, tensor)
-    return tensor.node, tensor.index, gradient
+    return node, tensor.index, gradient
 
 
 def backward(
