@@ -1,6 +1,5 @@
 """Backends: an array namespace and a table of kernels each. The only module that loads an array library."""
 
-import difflib
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .messages import did_you_mean
 from .refusals import ErrorSlot, refuse_now
 
 Array = Any  # numpy.ndarray, cupy.ndarray, or the tests' array that refuses every conversion
@@ -197,8 +197,7 @@ def get(name: str) -> Backend:
     if name in _loaded:
         return _loaded[name]
     if name not in _loaders:
-        near = difflib.get_close_matches(name, _loaders, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, _loaders)
         raise ValueError(f"unknown backend {name!r}: expected one of {', '.join(_loaders)}{hint}")
     backend = _loaders[name]()
     # setdefault: two threads that load at once must end with one object.

@@ -1,7 +1,6 @@
 """The command line: minigrad train | info. What cannot be done is one line and exit code 2."""
 
 import argparse
-import difflib
 import importlib.metadata
 import itertools
 import json
@@ -21,10 +20,11 @@ from tqdm import tqdm
 
 from . import backends
 from .data import DataLoader, Part, Splits, load_digits, load_mnist
+from .messages import did_you_mean
 from .nn import CrossEntropyLoss
 from .optim import SGD, Adam, Optimizer
 from .random import manual_seed
-from .serialization import _replace, save
+from .serialization import save, write_atomically
 from .train import ACTIVATIONS, Epoch, evaluate, fit, mlp
 
 WEIGHTS, METRICS = "last.safetensors", "metrics.json"
@@ -77,12 +77,7 @@ def _reason(error: OSError) -> str:
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    return f"unknown {what} {name!r}: expected one of {', '.join(known)}{_hint(name, known)}"
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {name!r}: expected one of {', '.join(known)}{did_you_mean(name, known)}"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,7 +99,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace | None:
     if unknown:
         name = unknown[0].partition("=")[0]
         known = [f"--{option.replace('_', '-')}" for option in vars(args) if option != "run"]
-        commands[argv[0]].error(f"unknown option {name!r}{_hint(name, known)}")
+        commands[argv[0]].error(f"unknown option {name!r}{did_you_mean(name, known)}")
     return args
 
 
@@ -290,7 +285,7 @@ def _train(args: argparse.Namespace) -> None:
             "test_loss": result.loss,
             "test_accuracy": result.accuracy,
         }
-        _replace(folder / METRICS, json.dumps(metrics, indent=2).encode() + b"\n")
+        write_atomically(folder / METRICS, json.dumps(metrics, indent=2).encode() + b"\n")
         print(f"saved: {folder / WEIGHTS}, {folder / METRICS}")
         print(f"test accuracy: {_percent(result.accuracy)}")
 

@@ -1,10 +1,19 @@
-"""Errors of operations in words: the op, its inputs, the offending axis."""
+"""Errors in words: the op, its inputs, the offending axis; the name that was meant."""
 
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" with the nearest known name, or "" if none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
 
 EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, FloatingPointError)
 

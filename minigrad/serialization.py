@@ -1,9 +1,7 @@
 """Saving and loading nested states as safetensors files, which hold no code."""
 
-import json
 import math
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,8 +29,10 @@ def save(state: Any, path: str | os.PathLike[str]) -> None:
     """
     _, codec = _safetensors()
     arrays: dict[str, np.ndarray[Any, Any]] = {}
+    import json  # on first use, as safetensors: importing minigrad stays quick
+
     structure = json.dumps(_encoded(state, (), arrays), allow_nan=False)
-    _replace(Path(os.path.realpath(path)), codec.save(arrays, {_KEY: structure}))
+    write_atomically(Path(os.path.realpath(path)), codec.save(arrays, {_KEY: structure}))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -41,6 +41,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     The safetensors file of another program gives a dict of its names. FileNotFoundError where there
     is no such file, ValueError where it is damaged.
     """
+    import json
+
     library, _ = _safetensors()
     if not Path(path).is_file():
         raise FileNotFoundError(f"load: there is no file {str(path)!r}")
@@ -153,12 +155,12 @@ def _place(keys: tuple[str, ...]) -> str:
     return f"the value at {'.'.join(keys)!r}" if keys else "the state"
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that at every moment the old one is there or the new one, whole."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: there is no folder {str(path.parent)!r}; create it first")
     # Not tempfile: its files are readable by their owner alone, and so would be the result.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)

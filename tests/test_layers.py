@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = [
     {"kernels"},
-    {"refusals"},
+    {"messages", "refusals"},
     {"backends"},
-    {"arrays", "messages"},
+    {"arrays"},
     {"engine", "methods", "protocols"},
     {"ops"},
     {"transforms", "checks", "observers", "viz", "random", "linalg", "fft", "autograd"}

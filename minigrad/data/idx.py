@@ -1,9 +1,7 @@
 """The IDX file format: one array of numbers, big-endian, plain or compressed by gzip."""
 
-import gzip
 import math
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +44,9 @@ def _contents(path: Path) -> bytes:
     data = path.read_bytes()
     if not data.startswith(_GZIP):
         return data
+    import gzip
+    import zlib
+
     unpacked = bytearray()
     with gzip.open(path) as file:
         try:

@@ -4,11 +4,11 @@ For layers, a weight is (out, in) or (out, in, *kernel): fan_in is the number of
 output sees, in · Π kernel; fan_out is out · Π kernel.
 """
 
-import difflib
 import math
 from typing import Any
 
 from ..engine import Tensor, no_grad
+from ..messages import did_you_mean
 from ..ops import random
 from ..ops.updates import assign
 
@@ -44,8 +44,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     param: the negative slope of "leaky_relu", 0.01 unless given. ValueError for an unknown name.
     """
     if nonlinearity not in _GAINS:
-        near = difflib.get_close_matches(nonlinearity, _GAINS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(nonlinearity, _GAINS)
         raise ValueError(
             f"unknown nonlinearity {nonlinearity!r}: expected one of {', '.join(_GAINS)}{hint}"
         )

@@ -1,6 +1,5 @@
 """Optimizer, the base of all of them, and the groups of parameters that it updates."""
 
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Tensor, no_grad
+from ..messages import did_you_mean
 from ..ops.creation import zeros, zeros_like
 from ..ops.updates import assign
 
@@ -48,8 +48,7 @@ class ParamGroup(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self._values:
-            near = difflib.get_close_matches(name, self._values, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, self._values)
             raise KeyError(f"unknown option {name!r}: expected one of {', '.join(self)}{hint}")
         tensors = self.tensors.get(name)
         if isinstance(tensors, tuple):

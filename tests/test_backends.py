@@ -1,0 +1,186 @@
+"""Backends: names, defaults, mixing, the strict namespace and refusals on devices."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import backends
+
+HOST = ["numpy", "numba"]
+
+
+@pytest.fixture(params=HOST)
+def host(request):
+    if not backends.status()[request.param].usable:
+        pytest.skip(backends.status()[request.param].reason)
+    return request.param
+
+
+# Names and defaults
+
+
+def test_use_backend_is_a_block_or_a_call(backend):
+    before = backends.default()
+    with mg.use_backend(backend) as used:
+        assert used is backends.get(backend) is backends.default()
+        assert mg.tensor([1.0]).backend is mg.zeros(2).backend is used
+        with mg.use_backend("numpy"):
+            assert mg.tensor([1.0]).backend.name == "numpy"
+        assert backends.default() is used
+    assert backends.default() is before
+    called = mg.use_backend(backend)
+    assert mg.tensor([1.0]).backend.name == backend
+    with called:
+        pass
+    assert backends.default() is before
+
+
+def test_a_default_ends_with_an_exception():
+    before = backends.default()
+    with pytest.raises(KeyError), mg.use_backend("strict"):
+        raise KeyError
+    assert backends.default() is before
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("numpi", "; did you mean 'numpy'?"),
+        ("nunba", "; did you mean 'numba'?"),
+        ("cuppy", "; did you mean 'cupy'?"),
+        ("jax", "numpy, numba, cupy"),
+    ],
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        backends.get,
+        mg.use_backend,
+        lambda name: mg.tensor([1.0], backend=name),
+        lambda name: mg.zeros(2, backend=name),
+        lambda name: mg.tensor([1.0]).to(name),
+    ],
+)
+def test_an_unknown_backend_is_answered_with_the_nearest(name, hint, use):
+    with pytest.raises(ValueError) as caught:
+        use(name)
+    assert f"unknown backend {name!r}: expected one of" in str(caught.value)
+    assert hint in str(caught.value)
+
+
+def test_the_environment_chooses_the_default(monkeypatch):
+    monkeypatch.setenv("MINIGRAD_BACKEND", "strict")
+    assert mg.tensor([1.0]).backend.name == "strict"
+    monkeypatch.setenv("MINIGRAD_BACKEND", "stricd")
+    with pytest.raises(ValueError, match="did you mean 'strict'"):
+        mg.tensor([1.0])
+
+
+def test_status_says_what_is_usable_and_what_to_install():
+    status = backends.status()
+    assert {"numpy", "numba", "cupy"} <= set(status)
+    assert status["numpy"].usable and not status["numpy"].reason
+    for name, entry in status.items():
+        assert entry.usable or f'backend "{name}"' in entry.reason
+        if entry.usable:
+            assert backends.get(name).name == name
+        else:
+            with pytest.raises(backends.BackendUnavailable, match=name):
+                mg.use_backend(name)
+
+
+def test_a_backend_that_cannot_be_loaded_is_reported(monkeypatch):
+    def load():
+        raise backends.BackendUnavailable('backend "broken" needs a miracle')
+
+    monkeypatch.setitem(backends._loaders, "broken", load)
+    assert backends.status()["broken"] == backends.Status(False, 'backend "broken" needs a miracle')
+    with pytest.raises(ImportError, match="miracle"):
+        mg.tensor([1.0], backend="broken")
+
+
+def test_backends_are_one_object_each(backend):
+    one = backends.get(backend)
+    assert copy.deepcopy(one) is one and pickle.loads(pickle.dumps(one)) is one
+    assert repr(one) == f"<backend {backend} on {one.device}>"
+
+
+# Mixing and moving
+
+
+def test_numpy_and_numba_mix_and_numba_wins(host):
+    x = mg.tensor([1.0, 2.0], requires_grad=True, backend="numpy")
+    y = mg.tensor([3.0, 4.0], requires_grad=True, backend=host)
+    for z in (x * y, y * x, mg.maximum(x, y), mg.concat([x, y])):
+        assert z.backend.name == host
+    (x * y).sum().backward()
+    assert (x.grad.tolist(), y.grad.tolist()) == ([3, 4], [1, 2])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, y: x + y,
+        lambda x, y: y @ x,
+        lambda x, y: mg.concat([x, y]),
+        lambda x, y: mg.where(x > 0, y, 0),
+        lambda x, y: x[y.astype(np.int64)],
+    ],
+    ids=["add", "matmul", "concat", "where", "index"],
+)
+def test_host_and_device_do_not_mix(host, f):
+    x, y = mg.tensor([1.0], backend=host), mg.tensor([0.0], backend="strict")
+    with pytest.raises(TypeError) as caught:
+        f(x, y)
+    for part in (f"{host} (cpu)", "strict (strict:0)", f".to('{host}')", ".to('strict')"):
+        assert part in str(caught.value)
+
+
+def test_moving_is_differentiable(backend, host):
+    x = mg.tensor([1.0, 2.0], requires_grad=True, backend=host)
+    y = x.to(backend)
+    assert (y.backend.name, y.device) == (backend, backends.get(backend).device)
+    (y * 3).sum().backward()
+    assert x.grad.backend.name == host and x.grad.tolist() == [3, 3]
+    assert x.to(host) is x and x.to(backends.get(host)) is x
+
+
+def test_to_device():
+    x = mg.tensor([1.0])
+    assert x.to_device("cpu") is x
+    there = mg.tensor([1.0], backend="strict")
+    assert there.to_device("cpu").backend.name == "numpy"
+    with pytest.raises(ValueError, match="unknown device 'gpu': expected one of cpu, cuda:0"):
+        x.to_device("gpu")
+
+
+# The namespace
+
+
+@pytest.mark.parametrize("name", ["vecdot", "unstack", "linalg", "einsum", "frobnicate"])
+def test_the_namespace_has_no_other_names(backend, name):
+    with pytest.raises(AttributeError, match=f"'{name}' is not in the strict namespace"):
+        getattr(backends.get(backend).xp, name)
+
+
+def test_the_namespace_has_every_name(backend):
+    xp = backends.get(backend).xp
+    assert all(hasattr(xp, name) for name in backends.NAMES)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,)], ids=str)
+@pytest.mark.parametrize("value", [(), (1,), (3,)], ids=str)
+def test_the_faster_broadcast_is_numpys(shape, value):
+    try:
+        expected = np.broadcast_to(np.ones(value, np.int8), shape)
+    except ValueError:
+        with pytest.raises(ValueError):
+            backends.get("numpy").xp.broadcast_to(np.ones(value, np.int8), shape)
+        return
+    found = backends.get("numpy").xp.broadcast_to(np.ones(value, np.int8), shape)
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    assert found.tolist() == expected.tolist() and not found.flags.writeable
+    assert found.strides == expected.strides
