@@ -17,6 +17,7 @@ class GradcheckError(AssertionError):
     """A derivative that central differences do not confirm, or a point where they cannot."""
 
 
+@enable_grad()
 def gradcheck(
     f: Callable[..., Any],
     inputs: Any,

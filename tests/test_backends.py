@@ -184,3 +184,45 @@ def test_the_faster_broadcast_is_numpys(shape, value):
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     assert found.tolist() == expected.tolist() and not found.flags.writeable
     assert found.strides == expected.strides
+
+
+# Refusals on a device wait for the next transfer; test_strict.py has the slot itself
+
+
+def bad_labels():
+    x = mg.tensor(np.ones((3, 2)), backend="strict")
+    labels = mg.tensor([0, 7, -1], backend="strict")
+    return mg.cross_entropy(x, labels, reduction="none")
+
+
+@pytest.mark.parametrize(
+    "transfer",
+    [
+        lambda loss: loss.numpy(),
+        lambda loss: loss[0].item(),
+        repr,
+        lambda loss: loss.to("numpy"),
+        lambda loss: loss.backend.synchronize(),
+    ],
+    ids=["numpy", "item", "repr", "to", "synchronize"],
+)
+def test_a_refusal_is_raised_by_every_transfer_and_once(transfer):
+    loss = bad_labels()
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\).*; got 7 at position 1"):
+        transfer(loss)
+    rows = loss.tolist()
+    assert np.isnan(rows).tolist() == [False, True, True]
+
+
+def test_a_refusal_keeps_its_type_and_gives_way_to_none_before_it():
+    x = mg.tensor([1.0, 2.0], backend="strict")
+    y = x[mg.tensor([0, 5], backend="strict")]
+    bad_labels()
+    with pytest.raises(IndexError, match=r"axis 0 must lie in \[-2, 2\); got 5 at position 1"):
+        y.numpy()
+
+
+def test_good_values_are_not_refused():
+    x = mg.tensor([1.0, 2.0], backend="strict")
+    assert x[mg.tensor([0, -1, 1], backend="strict")].tolist() == [1, 2, 2]
+    assert x[mg.tensor(np.empty(0, np.int64), backend="strict")].tolist() == []
