@@ -1,4 +1,4 @@
-"""minigrad: automatic differentiation from scratch over NumPy, with Numba and CuPy behind one seam."""
+"""Automatic differentiation from scratch over NumPy, with Numba and CuPy behind one seam."""
 
 from pathlib import Path as _Path
 

@@ -1,4 +1,4 @@
-"""Backends: an array namespace and a table of kernels each. The only module that loads an array library."""
+"""Backends: an array namespace and a table of kernels each, and the loading of the libraries."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ from .refusals import ErrorSlot, refuse_now
 Array = Any  # numpy.ndarray, cupy.ndarray, or the tests' array that refuses every conversion
 Kernel = Callable[..., Any]
 
-#: The names an op's `forward` may use: those that NumPy >= 2.1 and CuPy 14 both have, with one meaning.
+#: What an op's `forward` may use: the names NumPy >= 2.1 and CuPy 14 both have, with one meaning.
 NAMES = frozenset(
     """
     abs add all any arange argmax argmin argsort array asarray ascontiguousarray astype
@@ -95,7 +95,7 @@ def device_backend(
 
 @dataclass(frozen=True, eq=False)
 class Backend:
-    """One way to compute: arrays of `array_type`, the namespace over them, and faster kernels by op name.
+    """One way to compute: arrays of `array_type`, a namespace over them, faster kernels by op name.
 
     `to_numpy` and `from_numpy` cross between host and device; `runs` is the engine's cache of
     what each op resolves to.
@@ -218,7 +218,7 @@ def of_device_array(array: Array) -> Backend | None:
 
 
 def common(left: Backend, right: Backend) -> Backend:
-    """Return the backend of a result of `left` and `right`; host and device do not mix (TypeError)."""
+    """Return the backend of a result of both; TypeError for host and device, which do not mix."""
     if left is right or left.device == right.device:
         return left if left.kernels else right
     raise TypeError(

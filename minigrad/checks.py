@@ -28,7 +28,7 @@ def gradcheck(
     rtol: float = 1e-3,
     fast: bool = False,
 ) -> bool:
-    """Check the derivatives of f at the inputs against central differences of step eps; True if right.
+    """Check the derivatives of f against central differences of step eps; True if right.
 
     f: takes the inputs, returns a tensor or several. inputs: a float64 tensor or array, or a
     sequence of them in any layout; others (indices, masks) are passed on as they are. order: 2
@@ -184,8 +184,8 @@ class _Checker:
             error = np.where(wrong, np.nan_to_num(np.abs(analytic - numeric), nan=np.inf), -1)
         row, column = _index(int(np.argmax(error)), error.shape)
         return (
-            f"input {i}, shape {shape}: {wrong.sum()} of {wrong.size} derivatives are wrong, most of "
-            f"all {self.name_output(row)} by element {_index(column, shape)}: analytic "
+            f"input {i}, shape {shape}: {wrong.sum()} of {wrong.size} derivatives are wrong, most "
+            f"of all {self.name_output(row)} by element {_index(column, shape)}: analytic "
             f"{analytic[row, column]:.9g}, numeric {numeric[row, column]:.9g}"
         )
 

@@ -100,10 +100,10 @@ class Op:
         parameters are array inputs (`*xs`: any number; `=None`: optional), keyword-only ones are
         hashable constants. Never returns an input object itself.
     vjp: input name -> rule, or a tuple of names -> one joint rule that returns as many cotangents.
-        No rules at all: the result leaves the tape. A rule's signature says what the tape keeps: the cotangent
-        `g` (`g_<output>` where there are several outputs; None where one was not used), an input,
-        `<input>_shape`, `<input>_dtype`, an output, a param, the `position` in a variadic input,
-        or, in a joint rule, `wanted`: the names that need a cotangent.
+        No rules at all: the result leaves the tape. A rule's signature says what the tape keeps:
+        the cotangent `g` (`g_<output>` where there are several outputs; None where one was not
+        used), an input, `<input>_shape`, `<input>_dtype`, an output, a param, the `position` in
+        a variadic input, or, in a joint rule, `wanted`: the names that need a cotangent.
     outputs: names of the outputs; residuals are outputs that only rules use.
     writes: inputs that forward changes in place.
     elementwise: inputs broadcast, so cotangents are summed back to the inputs' shapes.
@@ -144,7 +144,10 @@ class Op:
         for i, input_ in enumerate(names):
             if input_ in chosen:
                 self.promotes |= -1 << i if input_ == self.variadic else 1 << i
-        self.writes = tuple(self.inputs.index(name) for name in writes)
+        for given in (*writes, *chosen):
+            if given not in names:
+                raise TypeError(f"op {name!r}: {given!r} is no input")
+        self.writes = tuple(self.inputs.index(given) for given in writes)
         self.rules = tuple(
             Rule(self, key if joint else (key,), function, joint)
             for key, function in vjp.items()
@@ -205,8 +208,8 @@ class Plan:
     rule's arguments from the list cotangents + kept values + params + extras, extras).
     """
 
-    def __init__(self, op: Op, wanted: tuple[int, ...], count: int) -> None:
-        self.wanted = wanted
+    def __init__(self, op: Op, bits: int, count: int) -> None:
+        wanted = tuple(i for i in range(count) if bits >> i & 1)
         fixed = len(op.inputs)
         name_of = [op.inputs[i] if i < fixed else str(op.variadic) for i in range(count)]
         rule_of = {name: rule for rule in op.rules for name in rule.names}
@@ -293,7 +296,10 @@ class Node:
     saved: the values the rules named, in the plan's order; None once freed.
     """
 
-    __slots__ = ("__weakref__", "attached", "id", "indices", "op", "params", "parents", "plan", "saved", "shapes")  # fmt: skip
+    # fmt: off
+    __slots__ = ("__weakref__", "attached", "id", "indices", "op",
+                 "params", "parents", "plan", "saved", "shapes")
+    # fmt: on
 
     id: int
     op: Op | None
@@ -440,12 +446,11 @@ class Tensor(Protocols, Methods):
             if self.node is not None and self.node.attached is not None:
                 self.node.attached.grads.pop(self.index, None)
             return
-        if self.node is None:
-            raise RuntimeError("grad can be set only on a tensor that requires grad")
+        node = self.tracked_node("grad can be set only on a tensor that requires grad")
         if not isinstance(value, Tensor):
             raise TypeError(f"grad must be a Tensor or None, not {type(value).__name__}")
         _require_alike("grad", value, self)
-        self.node.watch().grads[self.index] = value.detach()
+        node.watch().grads[self.index] = value.detach()
 
     @property
     def data(self) -> "Tensor":
@@ -490,7 +495,7 @@ class Tensor(Protocols, Methods):
             node.watch().retained.add(self.index)
 
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> "HookHandle":
-        """Call `hook(gradient)` once this tensor's gradient is known; a Tensor returned replaces it.
+        """Call `hook(gradient)` once the gradient is known; a Tensor that it returns replaces it.
 
         Returns a handle with `remove()`. RuntimeError for a tensor that is not on the tape.
         """
@@ -539,8 +544,8 @@ class Tensor(Protocols, Methods):
             result = OPS[name](self, other)
         if result.shape != self.shape:
             raise ValueError(
-                f"in-place {name}: the result's shape {result.shape} is not the shape {self.shape} of "
-                "the tensor that is changed in place"
+                f"in-place {name}: the result's shape {result.shape} is not the shape {self.shape} "
+                "of the tensor that is changed in place"
             )
         OPS["assign"](self, result)
         return self
@@ -739,9 +744,8 @@ def _record(
                 indices.append(arg.index)
                 wanted |= bit
         bit += bit
-    plan = op.plans.get(wanted if op.variadic is None else (wanted, len(args)))
-    if plan is None:
-        plan = _plan(op, wanted, len(args))
+    key = wanted if op.variadic is None else (wanted, len(args))
+    plan = op.plans.get(key) or op.plans.setdefault(key, Plan(op, wanted, len(args)))
     node = _new_node(Node)
     node.op, node.plan, node.params, node.attached = op, plan, params, None
     node.parents, node.indices = parents, indices
@@ -775,13 +779,6 @@ def _kept(plan: Plan, args: Sequence[Any], outputs: tuple[Tensor, ...]) -> tuple
     return tuple(kept)
 
 
-def _plan(op: Op, wanted: int, count: int) -> Plan:
-    positions = tuple(i for i in range(count) if wanted >> i & 1)
-    plan = Plan(op, positions, count)
-    op.plans[wanted if op.variadic is None else (wanted, count)] = plan
-    return plan
-
-
 def _resolve(op: Op, backend: Backend) -> Callable[..., Any]:
     """Return what computes `op` on `backend`: its kernel, or the reference where there is none."""
     kernel = backend.kernels.get(op.name)
@@ -795,7 +792,7 @@ def _resolve(op: Op, backend: Backend) -> Callable[..., Any]:
 
 
 def _operand(op: Op, value: Any, backend: Backend | None) -> Any:
-    """Return value as `apply` takes it: NumPy scalars are as weak as Python's, arrays are constants."""
+    """Return value as `apply` takes it: NumPy scalars weak as Python's, arrays as constants."""
     if isinstance(value, Tensor) or type(value) in _RAW:
         return value
     for abstract, weak in _WEAK.items():
@@ -856,7 +853,7 @@ def _show(
 ) -> None:
     if (observer := _observer.get()) is None:
         return
-    if op.syncs:
+    if op.syncs or (op.target and outputs[0].device == "cpu" != args[0].device):
         observer.read(args[0])
     if observer.synchronizes and outputs:
         outputs[0].backend.synchronize()

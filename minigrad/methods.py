@@ -170,7 +170,7 @@ class Methods:
 
     @property
     def at(self) -> Any:
-        """Functional changes: `x.at[key].set(v)` and `.add(v)` return a new, differentiable tensor."""
+        """Changes that return a new, differentiable tensor: `x.at[key].set(v)` and `.add(v)`."""
         return OPS["at"](self)
 
     @property

@@ -59,10 +59,12 @@ class _Anomalies:
         for output in call.outputs:
             if line and output.node is not None:
                 self._lines[output.node] = line
-        for output in call.outputs:
+        written = [call.args[i] for i in call.op.writes if call.args[i] is not None]
+        for output in (*call.outputs, *written):
             bad = _not_finite(output)
             given = (*call.args, *call.params.values())  # mg.full(3, inf) is no accident
             numbers = [a for a in given if isinstance(a, Tensor | float | complex)]
+            numbers = [a for a in numbers if not any(a is w for w in written)]
             if bad.any() and not any(_not_finite(a).any() for a in numbers):
                 self._report(call, output, bad, line or "a line that was not watched")
 
@@ -73,8 +75,8 @@ class _Anomalies:
             where = f"in the derivative of {self._node.op.name}, whose forward was called"
         self._node = None
         raise AnomalyError(
-            f"{call.op.name} gave {output.to_host()[at]} at element {at} of {output.shape}, the first of "
-            f"{bad.sum()}, from finite {described(call.op, call.args)}; {where} at {line}"
+            f"{call.op.name} gave {output.to_host()[at]} at element {at} of {output.shape}, the "
+            f"first of {bad.sum()}, from finite {described(call.op, call.args)}; {where} at {line}"
         )
 
 

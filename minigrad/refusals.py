@@ -1,4 +1,4 @@
-"""Refusing bad values, labels and indices: at once on the host, at the next transfer on a device."""
+"""Refusing bad labels and indices: at once on the host, at the next transfer on a device."""
 
 from collections.abc import Callable
 from typing import Any

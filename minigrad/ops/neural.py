@@ -1,4 +1,4 @@
-"""Functions of neural networks. What a derivative needs again is an output of its own (a residual)."""
+"""Functions of neural networks. What a derivative needs again is an output, a residual."""
 
 import math
 from collections.abc import Mapping
@@ -276,8 +276,8 @@ def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor
 def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
-            f"axis -1 of x, shape {x.shape}, must fit axis 1 of weight (out_features, in_features), "
-            f"shape {weight.shape}"
+            f"axis -1 of x, shape {x.shape}, must fit axis 1 of weight "
+            f"(out_features, in_features), shape {weight.shape}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"expected a bias of shape {weight.shape[:1]}, got {bias.shape}")
