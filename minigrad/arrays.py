@@ -74,6 +74,14 @@ def to_array(
     return (target.xp.array(array, copy=True) if copy else array), target
 
 
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return a dtype in native byte order; TypeError for what is no number of up to 64 bits."""
+    chosen = np.dtype(dtype)
+    _require_number(chosen, dtype)
+    native: np.dtype[Any] = chosen.newbyteorder("=")
+    return native
+
+
 def _require_number(dtype: np.dtype[Any], data: Any) -> None:
     if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
         raise TypeError(

@@ -62,7 +62,12 @@ def _outputs(result: Any) -> list[Tensor]:
     every = result if isinstance(result, tuple | list) else (result,)
     if not all(isinstance(y, Tensor) for y in every):
         raise TypeError(f"gradcheck: f must return tensors, got {result!r}")
-    return [y for y in every if y.dtype.kind == "f"]
+    floating = [y for y in every if y.dtype.kind == "f"]
+    if not floating or any(y.dtype.kind == "c" for y in every):
+        raise TypeError(
+            f"gradcheck: f must return real floats, got {[str(y.dtype) for y in every]}"
+        )
+    return floating
 
 
 def _check_higher(f: Callable[..., Any], points: list[Tensor], order: int, **options: Any) -> None:

@@ -86,7 +86,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace | None:
-    """Return the options of a command and, as `run`, what carries it out; None after --help."""
+    """Return the options of a command and, as `run`, what carries it out.
+
+    None after --help and --version, which print by themselves.
+    """
     parser, commands = _parsers()
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
         parser.error(_unknown("command", argv[0], commands))
@@ -113,6 +116,12 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         description="Automatic differentiation from scratch: train a network, or look around.",
         epilog="example:\n  minigrad train",
         **shared,
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"minigrad {_version()}",
+        help="show the version",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     train = commands.add_parser(
@@ -303,29 +312,31 @@ def _backend(asked: str | None) -> str:
 
 @contextmanager
 def _run_folder(args: argparse.Namespace) -> Iterator[Path]:
-    """Give the folder that a run writes to; if it is new and stays empty, it goes again."""
-    folder, made = Path("runs" if args.out is None else args.out), True
+    """Give the folder that a run writes to; what is made for it and stays empty goes again."""
+    folder = Path("runs" if args.out is None else args.out)
+    made: list[Path] = []
     try:
-        if args.out is None:
-            folder = _new_folder(folder, f"{args.dataset}-{datetime.now():%Y%m%d-%H%M%S}")
-        else:
-            made = not folder.exists()
-            folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass  # better to fail now than after the training
-    except FileExistsError as error:
-        raise Refusal(f"--out {folder} is a file, not a folder") from error
-    except OSError as error:
-        raise Refusal(f"cannot write to the folder {folder}: {error.strerror}") from error
-    for name in (WEIGHTS, METRICS):
-        if (folder / name).exists():
-            raise Refusal(f"{folder} holds the {name} of another run; choose another --out")
-    try:
+        try:
+            made += [path for path in (folder, *folder.parents) if not path.exists()]
+            if args.out is None:
+                folder = _new_folder(folder, f"{args.dataset}-{datetime.now():%Y%m%d-%H%M%S}")
+                made.insert(0, folder)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass  # better to fail now than after the training
+        except FileExistsError as error:
+            raise Refusal(f"--out {folder} is a file, not a folder") from error
+        except OSError as error:
+            raise Refusal(f"cannot write to the folder {folder}: {error.strerror}") from error
+        for name in (WEIGHTS, METRICS):
+            if (folder / name).exists():
+                raise Refusal(f"{folder} holds the {name} of another run; choose another --out")
         yield folder
     finally:
-        if made:
+        for path in made:
             with suppress(OSError):
-                folder.rmdir()
+                path.rmdir()
 
 
 def _new_folder(parent: Path, name: str) -> Path:
@@ -422,10 +433,14 @@ def _info(args: argparse.Namespace) -> None:
         print(f"{name + ':':<16}{value}")
 
 
+def _version() -> str:
+    return str(sys.modules["minigrad"].__version__)
+
+
 def _versions() -> dict[str, str]:
     """Return the versions of what takes part, without importing any of it."""
     versions = {
-        "minigrad": str(sys.modules["minigrad"].__version__),
+        "minigrad": _version(),
         "python": platform.python_version(),
         "numpy": np.__version__,
     }

@@ -12,19 +12,20 @@ from heapq import heappop, heappush
 from operator import attrgetter, itemgetter
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
 from . import backends
 from .arrays import SCALARS, get_default_dtype, to_array
 from .backends import Array, Backend
-from .messages import EXPLAINED, described, explain
+from .messages import EXPLAINED, described, explain, require_alike
 from .methods import BINARY, OPS, UNARY, Methods
 from .protocols import Protocols
+from .watching import Call, Observer
 
 _recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
-_observer: ContextVar["Observer | None"] = ContextVar("minigrad_observer", default=None)
+_observer: ContextVar[Observer | None] = ContextVar("minigrad_observer", default=None)
 _observing = 0  # contexts that have an observer now; a global int is 20 ns cheaper than a get()
 _tick = itertools.count(1).__next__  # one clock: node ids and the stamps of writes
 
@@ -53,31 +54,6 @@ def enable_grad() -> _GeneratorContextManager[None]:
 def is_grad_enabled() -> bool:
     """Return whether operations are recorded in this context."""
     return _recording.get()
-
-
-class Observer(Protocol):
-    """What sees each operation: anomaly detection, profiling, drawing. One per context."""
-
-    synchronizes: bool  # wait for the device before an operation's time is taken
-
-    def ran(self, call: "Call") -> None:
-        """An operation has run."""
-
-    def entered(self, node: "Node | None") -> None:
-        """`backward` is about to call the rules of `node`; None: it is over."""
-
-    def read(self, tensor: "Tensor") -> None:
-        """A value is about to travel from the device to the host."""
-
-
-class Call(NamedTuple):
-    """One run of an op as an observer sees it; `seconds` includes recording it."""
-
-    op: "Op"
-    args: Sequence[Any]
-    params: Mapping[str, Any]
-    outputs: "tuple[Tensor, ...]"
-    seconds: float
 
 
 @contextmanager
@@ -137,6 +113,10 @@ class Op:
         self.inputs = tuple(p.name for p in parameters if p.kind is kinds.POSITIONAL_OR_KEYWORD)
         self.variadic = next((p.name for p in parameters if p.kind is kinds.VAR_POSITIONAL), None)
         self.params = tuple(p.name for p in parameters if p.kind is kinds.KEYWORD_ONLY)
+        defaults = [p.name for p in parameters if p.default is not kinds.empty]
+        self.optional = len(defaults)
+        if set(defaults) & set(self.params):
+            raise TypeError(f"op {name!r}: params have no defaults, but {defaults} do")
         names = (*self.inputs, self.variadic) if self.variadic else self.inputs
         # Bit i stands for input i; the variadic input owns all bits from its own upwards.
         chosen = (names if elementwise else ()) if promotes is None else promotes
@@ -163,8 +143,11 @@ class Op:
         UNARY[name], BINARY[name] = partial(unary, self), partial(binary, self)
 
     def __call__(self, *args: Any, **params: Any) -> "Tensor":
-        if len(args) < len(self.inputs):
-            args += (None,) * (len(self.inputs) - len(args))
+        missing = len(self.inputs) - len(args)
+        if missing > self.optional or (missing < 0 and not self.variadic):
+            expected = f"{', '.join(self.inputs)} ({self.optional} optional)"
+            raise TypeError(f"{self.name}: expected {expected}, got {len(args)} arguments")
+        args += (None,) * missing
         result: Tensor = apply(self, args, params)
         return result
 
@@ -202,10 +185,10 @@ def _cotangent_names(op: Op) -> tuple[str, ...]:
 class Plan:
     """What the tape keeps of an op when a given set of inputs needs gradients, and whom to call.
 
-    wanted: the positions of those inputs. pick: a getter of the arguments kept. outputs: the
-    positions of the outputs kept. about: (position,
-    attribute) kept of inputs. calls: (rule, where its results go among `wanted`, a getter of the
-    rule's arguments from the list cotangents + kept values + params + extras, extras).
+    bits: one for each of `count` inputs. pick: a getter of the arguments kept. outputs: the
+    positions of the outputs kept. about: (position, attribute) kept of inputs. calls: (rule, where
+    its results go among the wanted inputs, a getter of its arguments from the list of cotangents,
+    kept values, params and an extra, that extra).
     """
 
     def __init__(self, op: Op, bits: int, count: int) -> None:
@@ -324,8 +307,7 @@ class Node:
 def _leaf(tensor: "Tensor") -> Node:
     node = Node()
     node.id, node.op, node.parents, node.indices, node.saved = _tick(), None, [], [], ()
-    node.shapes = (tensor._array.shape,)
-    node.attached = Attached(tensor._array.dtype)
+    node.shapes, node.attached = (tensor._array.shape,), Attached(tensor._array.dtype)
     return node
 
 
@@ -350,10 +332,11 @@ class Tensor(Protocols, Methods):
 
     # _array: the raw array. _writes: [time of the last write to this memory], shared by views and
     # made when first needed.
-    __slots__ = ("__weakref__", "_array", "_writes", "backend", "index", "node")
+    __slots__ = ("__weakref__", "_array", "_frozen", "_writes", "backend", "index", "node")
 
     _array: Array
     _writes: list[int] | None
+    _frozen: Node | None
     backend: Backend
     node: Node | None
     index: int
@@ -372,8 +355,7 @@ class Tensor(Protocols, Methods):
             backend, data = backend or data.backend, data._array
         self._array, self.backend = to_array(data, dtype, backend, copy=True)
         self._writes, self.node, self.index = None, None, CONSTANT
-        if requires_grad:
-            self.requires_grad = True
+        self.requires_grad = requires_grad
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -422,11 +404,12 @@ class Tensor(Protocols, Methods):
                     "requires_grad can be switched off on leaves only; detach() gives a constant "
                     f"copy of this result of {self.node.op.name!r}"  # type: ignore[union-attr]
                 )
-            self.node, self.index = None, CONSTANT
+            self._frozen, self.node, self.index = self.node, None, CONSTANT
         elif self.dtype.kind != "f":
             raise TypeError(f"only floating tensors can require grad, not {self.dtype}")
         else:
-            self.node, self.index = _leaf(self), 0
+            # The node it had before, for the graphs that hold it: a frozen leaf thaws.
+            self.node, self.index = getattr(self, "_frozen", None) or _leaf(self), 0
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad` and return the tensor."""
@@ -449,7 +432,7 @@ class Tensor(Protocols, Methods):
         node = self.tracked_node("grad can be set only on a tensor that requires grad")
         if not isinstance(value, Tensor):
             raise TypeError(f"grad must be a Tensor or None, not {type(value).__name__}")
-        _require_alike("grad", value, self)
+        require_alike("grad", value, self)
         node.watch().grads[self.index] = value.detach()
 
     @property
@@ -462,7 +445,7 @@ class Tensor(Protocols, Methods):
         new = value if isinstance(value, Tensor) else Tensor(value, self.dtype, False, self.backend)
         if new._array is self._array:  # p.data *= 2 has written there already
             return
-        _require_alike("data", new, self, devices=False)
+        require_alike("data", new, self, devices=False)
         self._array, self.backend, self._writes = new._array, new.backend, new.writes()
         self.written()
 
@@ -490,9 +473,7 @@ class Tensor(Protocols, Methods):
 
     def retain_grad(self) -> None:
         """Keep `.grad` for this result of an operation as if it were a leaf."""
-        node = self.tracked_node("retain_grad")
-        if node.op is not None:
-            node.watch().retained.add(self.index)
+        self.tracked_node("retain_grad").watch().retained.add(self.index)
 
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> "HookHandle":
         """Call `hook(gradient)` once the gradient is known; a Tensor that it returns replaces it.
@@ -574,14 +555,6 @@ def wrap(array: Array, backend: Backend) -> Tensor:
     return tensor
 
 
-def _require_alike(what: str, new: Tensor, old: Tensor, devices: bool = True) -> None:
-    if new.shape != old.shape or new.dtype != old.dtype or (devices and new.device != old.device):
-        raise ValueError(
-            f"{what} must stay {old.dtype} {old.shape} on {old.device}; "
-            f"got {new.dtype} {new.shape} on {new.device}"
-        )
-
-
 _RAW = SCALARS | {type(None)}
 
 
@@ -617,6 +590,8 @@ def apply(
         else:
             return apply(op, [_operand(op, a, backend) for a in args], params, backend)
     if backend is None:
+        if args and all(a is None for a in args):
+            raise TypeError(f"{op.name}: expected tensors, arrays or numbers, got None")
         args = [a if a is None else Tensor(a) for a in args]
         return apply(op, args, params, backends.default())
     if op.promotes and (uneven or ((inexact or op.floating) and dtype.kind not in "fc")):
@@ -633,6 +608,8 @@ def apply(
         explain(error, op, args)
 
     if op.plain:
+        if tracked and op.rules and out.dtype.kind == "c":
+            raise TypeError(f"{op.name}: no derivatives of complex numbers; detach() the input")
         tensor = _finish(op, args, params, out, backend, tracked)
         if _observing:
             _show(op, args, params, (tensor,), started)
@@ -802,7 +779,7 @@ def _operand(op: Op, value: Any, backend: Backend | None) -> Any:
         raise TypeError(
             f"{op.name}: expected tensors, arrays or numbers, got {type(value).__name__}"
         )
-    return wrap(*to_array(value, None, None, copy=False))
+    return wrap(*to_array(value, None, None, copy=True))  # the tape may keep it
 
 
 _WEAK: dict[Any, Any] = {
@@ -821,8 +798,8 @@ def _promoted(op: Op, args: Sequence[Any], inexact: bool) -> list[Any] | None:
     """
     chosen = [i for i, a in enumerate(args) if op.promotes >> i & 1 and isinstance(a, Tensor)]
     dtypes = [args[i].dtype for i in chosen]
-    if not dtypes:
-        return None
+    if not dtypes:  # numbers alone: where(mask, 1.0, 0.0)
+        return [Tensor(a) if op.promotes >> i & 1 and inexact else a for i, a in enumerate(args)]
     dtype = np.result_type(*([d for d in dtypes if d.kind in "fc"] or dtypes))
     if dtype.kind not in "fc" and (inexact or op.floating):
         dtype = get_default_dtype()
@@ -872,7 +849,7 @@ def root(tensor: Tensor, gradient: Any) -> tuple[Node, int, Tensor]:
         return node, tensor.index, TABLE["ones_like"](tensor)
     elif not isinstance(gradient, Tensor):
         gradient = Tensor(gradient, tensor.dtype, backend=tensor.backend)
-    _require_alike("the gradient given to backward", gradient, tensor)
+    require_alike("the gradient given to backward", gradient, tensor)
     return node, tensor.index, gradient
 
 
@@ -898,7 +875,7 @@ def backward(
         _recording.reset(token)
         if _observing and (observer := _observer.get()) is not None:
             observer.entered(None)
-    return [sweep.found.get((t.node, t.index)) for t in targets or ()]
+    return [sweep.found[t.node][t.index] if t.node else None for t in targets or ()]
 
 
 class _Sweep:
@@ -916,11 +893,11 @@ class _Sweep:
         self.create_graph = create_graph
         self.queue: list[tuple[int, Node]] = []
         self.cotangents: dict[Node, list[Tensor | None]] = {}
-        self.found: dict[tuple[Node | None, int], Tensor | None] = {}
+        self.found: dict[Node | None, list[Tensor | None]] = {}
         self.needed: set[Node] | None = None
         if targets is not None:
-            self.found = {(t.node, t.index): None for t in targets if t.node is not None}
-            self.needed = _leading_to({node for node, _ in self.found if node}, roots)
+            self.found = {t.node: [None] * len(t.node.shapes) for t in targets if t.node}
+            self.needed = _leading_to({node for node in self.found if node}, roots)
         # Arrays that someone else holds: a leaf's .grad must not be one of them.
         self.shared = {id(g._array) for _, _, g in roots}
         for node, index, g in roots:
@@ -936,8 +913,8 @@ class _Sweep:
                     self.call_hooks(node.attached, gs)
                 if self.needed is None:
                     self.keep_grads(node, node.attached, gs)
-            if self.found:
-                self.found.update({key: gs[key[1]] for key in self.found if key[0] is node})
+            if node in self.found:
+                self.found[node] = gs
             if node.op is not None and (
                 self.needed is None or node.saved is None or self.needed & {*node.parents}
             ):
@@ -963,7 +940,7 @@ class _Sweep:
                 g = gs[index]
                 replaced = None if g is None else hook(g)
                 if g is not None and replaced is not None:
-                    _require_alike("the gradient returned by a hook", replaced, g)
+                    require_alike("the gradient returned by a hook", replaced, g)
                     gs[index] = replaced
             if (g := gs[index]) is not None:
                 self.shared.add(id(g._array))  # the hook may have kept it

@@ -47,3 +47,12 @@ def described(op: Any, args: Sequence[Any]) -> str:
         for name, a in zip(names, args, strict=False)
         if a is not None
     )
+
+
+def require_alike(what: str, new: Any, old: Any, devices: bool = True) -> None:
+    """Raise ValueError where a tensor's shape, dtype or device is not that of another."""
+    if new.shape != old.shape or new.dtype != old.dtype or (devices and new.device != old.device):
+        raise ValueError(
+            f"{what} must stay {old.dtype} {old.shape} on {old.device}; "
+            f"got {new.dtype} {new.shape} on {new.device}"
+        )

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Call, Node, Tensor, observe
+from .engine import Node, Tensor, observe
 from .messages import described
+from .watching import Call
 
 __all__ = ["AnomalyError", "Profile", "detect_anomaly", "profile"]
 
@@ -109,7 +110,7 @@ class Profile:
     reads: int = 0
     bytes_read: int = 0
     synchronizes = True
-    _phase: str = "forward"
+    _phase: str = field(default="forward", init=False, repr=False)
 
     def entered(self, node: Node | None) -> None:
         """Note whether backward is at work."""

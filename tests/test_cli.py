@@ -212,6 +212,10 @@ def test_info(run, monkeypatch):
     assert table["backend cupy"] == "not usable: needs something; install it with: pip"
 
 
+def test_version(run):
+    assert run("--version") == (0, ["minigrad 0.1.0"], "")
+
+
 @pytest.mark.parametrize("command", [(), ("train",), ("info",)])
 def test_help_shows_an_example(run, command):
     code, out, error = run(*command, "--help")
@@ -280,7 +284,15 @@ def test_help_shows_an_example(run, command):
 )
 def test_wrong_options(refused, tmp_path, argv, line):
     assert refused(*argv.split()).startswith(line)
-    assert not list(tmp_path.glob("runs/*"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refusal_says_on_which_backend_and_leaves_no_folder(run, tmp_path):
+    (tmp_path / "kept").mkdir()
+    for out in ("new/deep", "kept/new"):
+        code, lines, _ = run("train", *QUICK, "--dataset", "mnist", "--data-dir", "x", "--out", out)
+        assert (code, lines) == (2, ["backend: numpy"])
+    assert list(tmp_path.rglob("*")) == [tmp_path / "kept"]
 
 
 def test_damaged_mnist(refused, tmp_path):
@@ -321,7 +333,7 @@ def test_divergence(refused, tmp_path):
     assert line == (
         "training diverged: the training loss is nan in epoch 1; lower --lr, which was 1e+30"
     )
-    assert not list(tmp_path.glob("runs/*"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_not_enough_memory(refused, monkeypatch):
@@ -373,7 +385,7 @@ def test_ctrl_c_in_a_process(tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert (process.returncode, error) == (130, "minigrad: interrupted\n")
-    assert not list(tmp_path.glob("runs/*"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_reader_that_leaves():

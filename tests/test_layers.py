@@ -14,7 +14,7 @@ FLOORS = [
     {"messages", "refusals"},
     {"backends"},
     {"arrays"},
-    {"engine", "methods", "protocols"},
+    {"engine", "methods", "protocols", "watching"},
     {"ops"},
     {"transforms", "checks", "observers", "viz", "random", "linalg", "fft", "autograd"}
     | {"serialization"},

@@ -406,6 +406,74 @@ def test_misuse(misuse, error, message):
             lambda s: s["state"][1].update(step=np.ones(3)),
             r"Adam: 'step' of parameter 1 must have shape \(\), the state has \(3,\)",
         ),
+        (
+            lambda s: s["state"][1].update(step=None),
+            r"Adam: 'step' of parameter 1 must have shape \(\), the state has None",
+        ),
+        (
+            lambda s: s.clear(),
+            r'Adam: expected a dict with "state" and "param_groups", got a dict of \[\]',
+        ),
+        (
+            lambda s: s.pop("state"),
+            r"Adam: expected a dict .*, got a dict of \['param_groups'\]",
+        ),
+        (
+            lambda s: s["param_groups"][0].pop("params"),
+            'Adam: group 0 of the state must be a dict with "params", a list, got a dict of ',
+        ),
+        (
+            lambda s: s.update(param_groups=["lr"]),
+            'Adam: group 0 of the state must be a dict with "params", a list, got a str',
+        ),
+        (
+            lambda s: s.update(param_groups=None),
+            'Adam: "param_groups" must be a list of dicts, got a NoneType',
+        ),
+        (
+            lambda s: s["param_groups"][0].update(params=[0, 0]),
+            r"Adam: expected parameters counted through the groups from 0, the state has \[0, 0\]",
+        ),
+        (
+            lambda s: s["param_groups"][0].update(params=2),
+            'Adam: group 0 of the state must be a dict with "params", a list, got a dict of ',
+        ),
+        (
+            lambda s: s["param_groups"][0].update(weight_decay=-1),
+            r"Adam: group 0 of the state: weight_decay must lie in \[0, inf\), got -1.0",
+        ),
+        (
+            lambda s: s["param_groups"][0].update(eps=None),
+            "Adam: group 0 of the state: float",
+        ),
+        (
+            lambda s: s["param_groups"][0].update(betas=(0.9,)),
+            r"Adam: group 0 of the state: betas are 2 numbers, got \(0.9,\)",
+        ),
+        (
+            lambda s: s.update(state=[]),
+            'Adam: "state" must be a dict by parameter, got a list',
+        ),
+        (
+            lambda s: s["state"].update({7: s["state"][1]}),
+            "Adam: expected the state of parameters below 2, got that of 7",
+        ),
+        (
+            lambda s: s["state"][1].pop("exp_avg"),
+            "Adam: expected step, exp_avg, exp_avg_sq of parameter 1, the state has a dict of",
+        ),
+        (
+            lambda s: s["state"][1].pop("step"),
+            r"Adam: expected step, .* of parameter 1, .* a dict of \['exp_avg', 'exp_avg_sq'\]",
+        ),
+        (
+            lambda s: s["state"][1].update(momentum_buffer=np.ones(3)),
+            r"Adam: expected .* of parameter 1, .* a dict of \['step', .*, 'momentum_buffer'\]",
+        ),
+        (
+            lambda s: s["state"].update({1: {}}),
+            r"Adam: expected .* of parameter 1, the state has a dict of \[\]",
+        ),
     ],
 )
 def test_states_that_do_not_fit(change, message):
@@ -415,11 +483,24 @@ def test_states_that_do_not_fit(change, message):
     state = optimizer.state_dict()
     state["param_groups"][0]["lr"] = 0.5
     change(state)
-    before = optimizer.state
-    with pytest.raises(ValueError, match="^" + message):
+    before, (group,) = optimizer.state, optimizer.param_groups
+    options = group.options()
+    with pytest.raises(ValueError, match=f"^{message}.*$"):
         optimizer.load_state_dict(state)
     assert optimizer.state is before
-    assert optimizer.param_groups[0]["lr"] == 1e-3
+    assert group.options() == options
+    assert group.tensors["lr"].item() == 1e-3
+
+
+def test_a_group_that_does_not_fit_leaves_those_before_it_alone():
+    optimizer = SGD([{"params": param(2)}, {"params": param(3)}], lr=0.25)
+    state = optimizer.state_dict()
+    state["param_groups"][0]["lr"] = 0.5
+    state["param_groups"][1]["momentum"] = -1
+    message = r"^SGD: group 1 of the state: momentum must lie in \[0, inf\), got -1.0$"
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
 
 
 def test_a_loaded_state_is_a_copy():

@@ -502,3 +502,131 @@ def test_every_op_computes_on_the_backend_of_its_inputs(backend):
         results += [mg.clip(x), mg.cross_entropy(x, LABELS), mg.random.categorical(x)]
     assert {y.backend.name for y in results} == {backend}
     assert TABLE["add"](x, 1).backend is x.backend
+
+
+# A number beside a tensor
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("number", [2.0, 3])
+def test_a_number_as_the_left_operand_has_a_right_derivative(dtype, number):
+    functions = {
+        "pow": (lambda y: number**y, lambda y: number**y * math.log(number)),
+        "divide": (lambda y: number / y, lambda y: -number / y**2),
+        "subtract": (lambda y: number - y, lambda y: -np.ones_like(y)),
+        "multiply": (lambda y: number * y, lambda y: number * np.ones_like(y)),
+        "remainder": (lambda y: number % y, lambda y: -(number // y)),
+    }
+    at = np.array([0.75, 1.5])
+    for name, (f, derivative) in functions.items():
+        x = leaf(at, dtype)
+        y = f(x)
+        y.sum().backward()
+        assert y.dtype == x.grad.dtype == dtype, name
+        precision = 8 * np.finfo(dtype).eps
+        np.testing.assert_allclose(x.grad.numpy(), derivative(at), rtol=precision, err_msg=name)
+    assert mg.gradcheck(lambda y: number**y, leaf(at), order=2)
+
+
+def test_division_by_the_number_0():
+    with np.errstate(divide="ignore", invalid="ignore"):
+        assert gradient(lambda x: x / 0, [1.0]) == np.inf
+        assert gradient(lambda x: mg.where(x > 2, x / 0, x), [1.0]) == 1
+
+
+def test_where_between_numbers_has_the_default_dtype():
+    mask = mg.tensor([True, False])
+    assert mg.where(mask, 1.0, 0.0).dtype == mg.float32
+    assert mg.where(mask, 1, 0.5).dtype == mg.float32
+    assert mg.where(mask, 1, 0).dtype == mg.int64
+
+
+@pytest.mark.parametrize(("dtype", "far"), [(np.float32, 80.0), (np.float64, 700.0)])
+def test_the_tail_of_sigmoid(dtype, far):
+    x = np.array([-far, -20.0, -1.0, 0.0, 3.0], dtype)
+    exact = 1 / (1 + np.exp(-x.astype(np.float64)))
+    np.testing.assert_allclose(
+        mg.sigmoid(mg.tensor(x)).numpy(), exact, rtol=4 * np.finfo(dtype).eps
+    )
+
+
+# What must not be lost without a word
+
+
+def test_a_nan_comes_through_backward():
+    nan = math.nan
+    assert np.isnan(gradient(lambda x: x.max() * nan, [1.0, 2.0])[1])
+    np.testing.assert_array_equal(gradient(lambda x: x.max(), [1.0, nan]), [0, 1])
+    np.testing.assert_array_equal(gradient(mg.relu, [nan, 1.0]), [1, 1])
+
+
+def test_the_last_of_several_values_for_one_element_counts():
+    values = leaf([1.0, 2.0, 3.0])
+    mg.tensor([0.0, 0.0]).astype(np.float64).at[[0, 0, 1]].set(values).sum().backward()
+    np.testing.assert_array_equal(values.grad.numpy(), [0, 1, 1])
+
+
+def test_a_value_with_leading_axes_of_length_1():
+    values = leaf(np.ones((1, 1, 3)))
+    mg.zeros(3, dtype=np.float64).at[:].set(values).sum().backward()
+    np.testing.assert_array_equal(values.grad.numpy(), np.ones((1, 1, 3)))
+
+
+def test_a_numpy_operand_may_be_reused():
+    x, other, index = leaf([1.0, 2.0]), np.array([3.0, 4.0]), np.array([0, 0])
+    y = (x * other).sum() + x[index].sum()
+    other[:], index[:] = 0, 1
+    y.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [5, 4])
+
+
+def test_a_frozen_leaf_thaws_with_its_gradient():
+    x = leaf([1.0])
+    y = 2 * x
+    x.requires_grad = False
+    x.requires_grad = True
+    y.sum().backward()
+    assert x.grad.item() == 2
+    x.requires_grad_(False)
+    assert x.grad is None
+    assert x.requires_grad_().grad.item() == 2
+
+
+def test_complex_numbers_are_refused_on_the_tape():
+    x = leaf([1.0])
+    with pytest.raises(TypeError, match="no derivatives of complex numbers"):
+        x * 1j
+    with pytest.raises(TypeError, match="no derivatives of complex numbers"):
+        x.astype(np.complex128)
+
+
+@pytest.mark.parametrize("dtype", ["U5", "M8[s]", object, np.longdouble], ids=str)
+def test_dtypes_that_are_no_numbers_are_refused(dtype):
+    for make in (lambda: mg.zeros(2, dtype=dtype), lambda: mg.zeros(2).astype(dtype)):
+        with pytest.raises(TypeError, match="expected numbers of at most 64 bits"):
+            make()
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_reductions_of_the_loss(soft, reduction):
+    logits = np.arange(8.0).reshape(4, 2) ** 1.5
+    labels = np.array([0, 1, 1, 0])
+    target = np.eye(2)[labels] if soft else labels
+    rows = np.log(np.exp(logits).sum(1)) - logits[range(4), labels]
+    expected = {"none": rows, "sum": rows.sum(), "mean": rows.mean()}[reduction]
+    loss = mg.cross_entropy(mg.tensor(logits), mg.tensor(target), reduction=reduction)
+    np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-12)
+
+
+def test_integer_logits_with_float_weights():
+    logits, labels = mg.tensor([[1, 2], [3, 1]]), mg.tensor([0, 1])
+    loss = mg.cross_entropy(logits, labels, mg.tensor([0.3, 0.3]))
+    assert loss.item() == pytest.approx(1.72009, rel=1e-4)
+
+
+def test_the_public_names():
+    import sys
+
+    assert mg.random is sys.modules["minigrad.random"]
+    assert not {"OPS", "Any", "cast", "At", "shape", "linalg"} & set(dir(mg))

@@ -62,8 +62,7 @@ class DataLoader:
             )
         if not isinstance(dataset, TensorDataset):
             dataset = TensorDataset(*dataset)
-        self.backend = backends.get(backend) if isinstance(backend, str) else backend
-        self.backend = self.backend or backends.default()
+        self.backend = backends.resolve(backend)
         self.dataset = TensorDataset(*(x.to(self.backend) for x in dataset.tensors))
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         if shuffle and seed is None:

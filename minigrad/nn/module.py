@@ -132,13 +132,16 @@ class Module:
         """Yield the modules directly below."""
         return (module for _, module in self.named_children())
 
+    def _named(self, kind: type[T]) -> Iterator[tuple[str, T]]:
+        return _once(
+            (_joined(path, name), value)
+            for path, module in self.named_modules()
+            for name, value in module._own(kind).items()
+        )
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (path, parameter) for the parameters of self and of every module below."""
-        return _once(
-            (_joined(path, name), parameter)
-            for path, module in self.named_modules()
-            for name, parameter in module._own(Parameter).items()
-        )
+        return self._named(Parameter)
 
     def parameters(self) -> Iterator[Parameter]:
         """Yield the parameters of self and of every module below."""
@@ -146,11 +149,7 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (path, buffer) for the buffers of self and of every module below."""
-        return _once(
-            (_joined(path, name), buffer)
-            for path, module in self.named_modules()
-            for name, buffer in module._own(Tensor).items()
-        )
+        return self._named(Tensor)
 
     def buffers(self) -> Iterator[Tensor]:
         """Yield the buffers of self and of every module below."""

@@ -3,15 +3,26 @@
 from typing import Any, cast
 
 from ..methods import OPS
+from . import creation, elementwise, indexing, linalg, neural, reductions, shape, updates
 from .creation import *
 from .elementwise import *
 from .indexing import *
-from .indexing import At
 from .linalg import *
 from .neural import *
 from .reductions import *
 from .shape import *
 from .updates import *
 
-OPS.update({name: value for name, value in globals().items() if callable(value)})
-OPS["at"] = cast(Any, At)
+__all__ = [
+    *creation.__all__,
+    *elementwise.__all__,
+    *indexing.__all__,
+    *linalg.__all__,
+    *neural.__all__,
+    *reductions.__all__,
+    *shape.__all__,
+    *updates.__all__,
+]
+
+OPS.update({name: globals()[name] for name in __all__})
+OPS["at"] = cast(Any, indexing.At)

@@ -1,11 +1,12 @@
 """Making tensors, and taking them from one dtype or backend to another."""
 
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from .. import backends
-from ..arrays import get_default_dtype, to_array
+from ..arrays import as_dtype, get_default_dtype, to_array
 from ..backends import Backend
 from ..engine import Op, Tensor, apply, wrap
 
@@ -51,7 +52,9 @@ _linspace = Op(
 
 zeros_like = Op("zeros_like", lambda xp, x: xp.zeros(x.shape, dtype=x.dtype))
 ones_like = Op("ones_like", lambda xp, x: _full_forward(xp, shape=x.shape, value=1, dtype=x.dtype))
-copy = Op("copy", lambda xp, x: xp.array(x, copy=True, order="C"), vjp=dict(x=lambda g: g))
+copy = _copy = Op(  # asarray has a keyword of that name
+    "copy", lambda xp, x: xp.array(x, copy=True, order="C"), vjp=dict(x=lambda g: g)
+)
 
 _astype: Op = Op(
     "astype",
@@ -101,7 +104,7 @@ def asarray(
         result = data if backend is None else to(data, backend)
         result = result if dtype is None else astype(result, dtype, copy=False)
         shared = result is data
-        result = globals()["copy"](data) if copy and shared else result
+        result = _copy(data) if copy and shared else result
     else:
         array, where = to_array(data, dtype, backend, copy=bool(copy))
         result, on_host = wrap(array, where), where.device == "cpu"
@@ -116,7 +119,7 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True) -> Tensor:
 
     copy=False returns x itself where it has that dtype already.
     """
-    wanted = np.dtype(dtype)
+    wanted = as_dtype(dtype)
     if wanted == x.dtype and not copy:
         return x
     return _astype(x if wanted.kind in "fc" else x.detach(), dtype=wanted)
@@ -141,14 +144,13 @@ def to_device(x: Tensor, device: str) -> Tensor:
 def _create(
     op: Op, params: dict[str, Any], requires_grad: bool, backend: str | Backend | None
 ) -> Tensor:
-    where = backends.get(backend) if isinstance(backend, str) else backend or backends.default()
-    result: Tensor = apply(op, (), params, where)
+    result: Tensor = apply(op, (), params, backends.resolve(backend))
     return result.requires_grad_(requires_grad)
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
+def shape_of(shape: Any) -> tuple[int, ...]:
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    sizes = tuple(int(n.__index__()) for n in sizes)
+    sizes = tuple(index(n) for n in sizes)
     if any(n < 0 for n in sizes):
         raise ValueError(f"a shape has no negative lengths, got {sizes}")
     return sizes
@@ -162,8 +164,7 @@ def _dtype(dtype: Any, *values: Any) -> np.dtype[Any]:
         floating = get_default_dtype()
         kinds = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": floating}
         chosen = kinds.get(kind) or np.result_type(floating, np.complex64)
-    result: np.dtype[Any] = np.dtype(chosen)
-    return result
+    return as_dtype(chosen)
 
 
 def zeros(
@@ -174,7 +175,7 @@ def zeros(
     backend: str | Backend | None = None,
 ) -> Tensor:
     """Return zeros of a shape (an int or a tuple), of the default dtype unless one is given."""
-    params = {"shape": _shape(shape), "dtype": _dtype(dtype)}
+    params = {"shape": shape_of(shape), "dtype": _dtype(dtype)}
     return _create(_zeros, params, requires_grad, backend)
 
 
@@ -186,7 +187,7 @@ def ones(
     backend: str | Backend | None = None,
 ) -> Tensor:
     """Return ones of a shape, of the default dtype unless one is given."""
-    params = {"shape": _shape(shape), "value": 1, "dtype": _dtype(dtype)}
+    params = {"shape": shape_of(shape), "value": 1, "dtype": _dtype(dtype)}
     return _create(_full, params, requires_grad, backend)
 
 
@@ -199,7 +200,7 @@ def full(
     backend: str | Backend | None = None,
 ) -> Tensor:
     """Return a tensor filled with a number, whose kind gives the dtype unless one is given."""
-    params = {"shape": _shape(shape), "value": fill_value, "dtype": _dtype(dtype, fill_value)}
+    params = {"shape": shape_of(shape), "value": fill_value, "dtype": _dtype(dtype, fill_value)}
     return _create(_full, params, requires_grad, backend)
 
 

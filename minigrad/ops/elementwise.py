@@ -4,6 +4,7 @@ Inputs broadcast and share one dtype; the engine sums cotangents back. A derivat
 infinite at a finite input goes through `absorb`, so that a masked branch has the gradient 0.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -85,10 +86,18 @@ subtract = elementwise("subtract", lambda xp, x, y: x - y, vjp=dict(x=lambda g: 
 multiply = elementwise(
     "multiply", lambda xp, x, y: x * y, vjp=dict(x=lambda g, y: g * y, y=lambda g, x: g * x)
 )
+
+
+def _divide_x(g: Tensor, y: Any) -> Tensor:
+    if isinstance(y, Tensor):
+        return absorb(g, 1 / y)
+    return g / y if y else absorb(g, math.inf)
+
+
 divide = elementwise(
     "divide",
     lambda xp, x, y: x / y,
-    vjp=dict(x=lambda g, y: absorb(g, 1 / y), y=lambda g, out, y: absorb(g, -out / y)),
+    vjp=dict(x=_divide_x, y=lambda g, out, y: absorb(g, -out / y)),
     floating=True,
 )
 floor_divide = elementwise("floor_divide", lambda xp, x, y: x // y, vjp=dict(x=zero, y=zero))
@@ -108,6 +117,7 @@ def _pow_x(g: Tensor, x: Tensor, y: Any) -> Tensor:
 
 
 def _pow_y(g: Tensor, out: Tensor, x: Any, y: Tensor) -> Tensor:
+    x = x if isinstance(x, Tensor) else zeros_like(y) + x
     flat = logical_and(equal(x, 0), greater_equal(y, 0))  # 0**y is 0 for every y > 0
     # absorb again: where g is 0, the nan of a negative base must not come back at second order.
     return absorb(g, absorb(out, log(where(flat, 1, x))))
@@ -132,21 +142,29 @@ sqrt = elementwise(
 tanh = elementwise(
     "tanh", lambda xp, x: xp.tanh(x), vjp=dict(x=lambda g, out: g * (1 - out * out)), floating=True
 )
-# By tanh, because 1 / (1 + exp(-x)) overflows.
+
+
+def _sigmoid_forward(xp: Any, x: Any) -> Any:
+    small = xp.exp(-xp.abs(x))  # at most 1: exp(-x) would overflow
+    return xp.where(x >= 0, 1, small) / (1 + small)
+
+
 sigmoid = elementwise(
     "sigmoid",
-    lambda xp, x: 0.5 * xp.tanh(0.5 * x) + 0.5,
+    _sigmoid_forward,
     vjp=dict(x=lambda g, out: g * (out * (1 - out))),
     floating=True,
 )
 relu = elementwise(
-    "relu", lambda xp, x: xp.maximum(x, 0), vjp=dict(x=lambda g, out: where(out > 0, g, 0))
+    "relu",
+    lambda xp, x: xp.maximum(x, 0),
+    vjp=dict(x=lambda g, out: where(less_equal(out, 0), 0, g)),
 )
 
 
 def _greater_part(g: Tensor, x: Any, y: Any) -> Tensor:
     """The cotangent of x in max(x, y): all of g where x is greater, half of it in a tie."""
-    return where(equal(x, y), 0.5 * g, where(greater(x, y), g, 0))
+    return where(equal(x, y), 0.5 * g, where(less(x, y), 0, g))  # a nan passes g on
 
 
 maximum = elementwise(
@@ -200,7 +218,7 @@ def _test(name: str, forward: Callable[..., Any]) -> Op:
 equal = _test("equal", lambda xp, x, y: xp.equal(x, y))
 not_equal = _test("not_equal", lambda xp, x, y: xp.not_equal(x, y))
 less: Op = _test("less", lambda xp, x, y: xp.less(x, y))
-less_equal = _test("less_equal", lambda xp, x, y: xp.less_equal(x, y))
+less_equal: Op = _test("less_equal", lambda xp, x, y: xp.less_equal(x, y))
 greater: Op = _test("greater", lambda xp, x, y: xp.greater(x, y))
 greater_equal = _test("greater_equal", lambda xp, x, y: xp.greater_equal(x, y))
 logical_and = _test("logical_and", lambda xp, x, y: xp.logical_and(x, y))

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Op, Tensor, apply
-from .creation import asarray
+from .creation import arange, asarray, zeros
+from .elementwise import equal, where
 from .reductions import sum_to
 
 __all__ = [
@@ -120,14 +121,36 @@ _scatter: Op = Op(
     _scatter_forward,
     vjp=dict(v=lambda g, indices, key: apply(_getitem, (g, *indices), {"key": key})),
 )
+
+
+def _placed(g: Tensor, v_shape: tuple[int, ...], indices: list[Tensor], key: Key) -> Tensor:
+    """The cotangent of a value that was added at x[key]."""
+    return _fitted(apply(_getitem, (g, *indices), {"key": key}), v_shape)
+
+
+def _fitted(g: Tensor, v_shape: tuple[int, ...]) -> Tensor:
+    """Sum g to the shape of a value, which may have more leading axes of length 1 than g."""
+    return sum_to(g, v_shape[max(len(v_shape) - g.ndim, 0) :]).reshape(v_shape)
+
+
+def _last_placed(g: Tensor, v_shape: tuple[int, ...], indices: list[Tensor], key: Key) -> Tensor:
+    """The cotangent of a value that was set at x[key]: the last one for an element counts."""
+    if not indices:
+        return _placed(g, v_shape, indices, key)
+    found: Tensor = apply(_getitem, (g, *indices), {"key": key})
+    order = arange(found.size, backend=g.backend).reshape(found.shape)
+    nobody = zeros(g.shape, dtype=np.int64, backend=g.backend)
+    winners = apply(_index_set, (nobody, order, *indices), {"key": key})
+    won = equal(apply(_getitem, (winners, *indices), {"key": key}), order)
+    return _fitted(where(won, found, 0), v_shape)
+
+
 _index_set: Op = Op(
     "index_set",
     _index_set_forward,
     vjp=dict(
         x=lambda g, indices, key: apply(_index_set, (g, 0, *indices), {"key": key}),
-        v=lambda g, v_shape, indices, key: sum_to(
-            apply(_getitem, (g, *indices), {"key": key}), v_shape
-        ),
+        v=_last_placed,
     ),
     promotes=("x", "v"),
 )
@@ -136,9 +159,7 @@ _index_add = Op(
     _index_add_forward,
     vjp=dict(
         x=lambda g: g,
-        v=lambda g, v_shape, indices, key: sum_to(
-            apply(_getitem, (g, *indices), {"key": key}), v_shape
-        ),
+        v=_placed,
     ),
     promotes=("x", "v"),
 )
@@ -197,7 +218,8 @@ def _as_index(x: Tensor, k: Any) -> Tensor:
     if isinstance(k, list) and not k:
         k = np.empty(0, np.int64)
     try:
-        return asarray(k, backend=x.backend)
+        # A copy where the tape keeps it: the caller may reuse the array.
+        return asarray(k, copy=x.requires_grad or None, backend=x.backend)
     except (TypeError, ValueError) as error:
         raise IndexError(f"expected an index, got {k!r}: {error}") from error
 

@@ -8,7 +8,7 @@ from ..engine import Op, Tensor, apply
 from . import random
 from .creation import asarray, astype
 from .elementwise import absorb, equal, exp, not_equal, where
-from .reductions import accurate_sum, axes_of, reject_unknown, sum_op, sum_to
+from .reductions import accurate_sum, axis_of, reject_unknown, sum_op, sum_to
 from .shape import expand_dims, permute_dims, reshape
 
 __all__ = [
@@ -69,8 +69,8 @@ def log_softmax(x: Tensor, axis: int = -1, **unknown: Any) -> Tensor:
 def _along(op: Op, x: Tensor, axis: int, unknown: Mapping[str, Any]) -> Tensor:
     if unknown:
         reject_unknown(op.name, unknown)
-    (axis,) = axes_of(op.name, axis, x.shape)
-    result: Tensor = op(x, axis=axis)
+    x = x if isinstance(x, Tensor) else asarray(x)
+    result: Tensor = op(x, axis=axis_of(op.name, axis, x.shape))
     return result
 
 
@@ -193,8 +193,9 @@ def cross_entropy(
     0 where no row is left. ValueError for shapes that do not fit and labels outside [0, c).
     """
     _check_reduction(reduction)
+    logits = logits if isinstance(logits, Tensor) else asarray(logits)
     if not isinstance(target, Tensor):
-        target = asarray(target, backend=logits.backend)
+        target = asarray(target, copy=True, backend=logits.backend)
     if not logits.ndim:
         raise ValueError("cross_entropy: logits need an axis of classes, got a 0-d tensor")
     axis = 1 if logits.ndim > 1 else 0
@@ -227,7 +228,7 @@ def cross_entropy(
             smoothed = smoothed * weight.reshape((classes,) + (1,) * (logits.ndim - axis - 1))
         # absorb: a class of probability 0 counts nothing, even where its logit is -inf.
         loss = -absorb(smoothed, log_softmax(logits, axis)).sum(axis=axis)
-        return _reduced(loss, reduction, float(max(loss.size, 1)))
+        return _reduced(loss, reduction) if loss.size else loss.sum()
     flat = logits if axis == logits.ndim - 1 else permute_dims(logits, order)
     labels = reshape(target, (target.size,))
     loss, _ = apply(
@@ -236,19 +237,19 @@ def cross_entropy(
         {"ignore_index": ignore_index, "label_smoothing": float(label_smoothing)},
     )
     if reduction != "mean":
-        return _reduced(reshape(loss, rows), reduction, 1.0)
-    mean: Tensor = loss.sum() / _weight_of(labels, weight, ignore_index, logits)
+        return _reduced(reshape(loss, rows), reduction)
+    mean: Tensor = loss.sum() / _weight_of(labels, weight, ignore_index, loss)
     return mean
 
 
-def _weight_of(labels: Tensor, weight: Tensor | None, ignore_index: int, logits: Tensor) -> Tensor:
+def _weight_of(labels: Tensor, weight: Tensor | None, ignore_index: int, loss: Tensor) -> Tensor:
     """Return by what the mean of weighted rows is divided: their weights' sum, 1 if that is 0."""
     used = not_equal(labels, ignore_index)
     if weight is None:
         total = used.sum()
     else:
         total = where(used, weight[where(used, labels, 0)], 0).sum()
-    return astype(where(equal(total, 0), 1, total), logits.dtype)
+    return astype(where(equal(total, 0), 1, total), loss.dtype)
 
 
 def _check_reduction(reduction: str) -> None:
@@ -256,21 +257,22 @@ def _check_reduction(reduction: str) -> None:
         raise ValueError(f'reduction must be "none", "mean" or "sum", not {reduction!r}')
 
 
-def _reduced(loss: Tensor, reduction: str, count: float) -> Tensor:
-    return loss if reduction == "none" else loss.sum() / count if count != 1 else loss.sum()
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
 
 
 def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Return the squared differences, or their mean or sum; both of one shape (ValueError)."""
     _check_reduction(reduction)
+    prediction = prediction if isinstance(prediction, Tensor) else asarray(prediction)
     if not isinstance(target, Tensor):
-        target = asarray(target, backend=prediction.backend)
+        target = asarray(target, copy=True, backend=prediction.backend)
     if prediction.shape != target.shape:
         raise ValueError(
             f"mse_loss: prediction of shape {prediction.shape} and target of shape {target.shape}"
         )
     loss: Tensor = (prediction - target) ** 2
-    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
+    return _reduced(loss, reduction)
 
 
 def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:

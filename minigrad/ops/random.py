@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from .. import backends
-from ..arrays import get_default_dtype
+from ..arrays import as_dtype, get_default_dtype
 from ..backends import Backend
 from ..engine import Op, Tensor
-from .creation import _shape, to
+from .creation import shape_of, to
 from .elementwise import log
 from .reductions import argmax
 from .shape import reshape
@@ -158,12 +158,11 @@ def set_state(state: Any) -> None:
 
 
 def _draw(words: int, generator: Generator | None, backend: str | Backend | None) -> Tensor:
-    where = backends.get(backend) if isinstance(backend, str) else backend or backends.default()
-    return (generator or _default.generator).bits(words, where)
+    return (generator or _default.generator).bits(words, backends.resolve(backend))
 
 
 def _floating(dtype: Any) -> np.dtype[Any]:
-    chosen = get_default_dtype() if dtype is None else np.dtype(dtype)
+    chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
     if chosen.kind != "f":
         raise TypeError(f"random numbers of a floating dtype were asked for, not {chosen}")
     return chosen
@@ -175,15 +174,17 @@ def uniform(
     high: float = 1.0,
     *,
     dtype: Any = None,
+    requires_grad: bool = False,
     generator: Generator | None = None,
     backend: str | Backend | None = None,
 ) -> Tensor:
     """Return numbers spread evenly over [low, high)."""
-    sizes, dtype = _shape(shape), _floating(dtype)
+    sizes, dtype = shape_of(shape), _floating(dtype)
     count = math.prod(sizes)
     bits = _draw(2 * count if dtype == np.float64 else count, generator, backend)
     unit = reshape(_unit(bits, dtype=dtype), sizes)
-    return unit if (low, high) == (0.0, 1.0) else unit * (high - low) + low
+    numbers = unit if (low, high) == (0.0, 1.0) else unit * (high - low) + low
+    return numbers.requires_grad_(requires_grad)
 
 
 def normal(
@@ -192,15 +193,17 @@ def normal(
     std: float = 1.0,
     *,
     dtype: Any = None,
+    requires_grad: bool = False,
     generator: Generator | None = None,
     backend: str | Backend | None = None,
 ) -> Tensor:
     """Return normally distributed numbers, made from 32 random bits each."""
-    sizes, dtype = _shape(shape), _floating(dtype)
+    sizes, dtype = shape_of(shape), _floating(dtype)
     count = math.prod(sizes)
     words = _draw(count + count % 2, generator, backend)
     numbers = reshape(_normal(words, dtype=dtype)[:count], sizes)
-    return numbers if (mean, std) == (0.0, 1.0) else numbers * std + mean
+    numbers = numbers if (mean, std) == (0.0, 1.0) else numbers * std + mean
+    return numbers.requires_grad_(requires_grad)
 
 
 def bernoulli(
@@ -230,9 +233,11 @@ def randint(
         low, high = 0, low
     if low >= high:
         raise ValueError(f"randint: there is no integer in [{low}, {high})")
-    sizes = _shape(shape)
+    sizes = shape_of(shape)
     bits = _draw(2 * math.prod(sizes), generator, backend)
-    chosen = np.dtype(np.int64 if dtype is None else dtype)
+    chosen = as_dtype(np.int64 if dtype is None else dtype)
+    if chosen.kind in "iu" and not np.iinfo(chosen).min <= low < high <= np.iinfo(chosen).max + 1:
+        raise ValueError(f"randint: [{low}, {high}) does not fit {chosen}")
     return reshape(_integers(bits, low=int(low), high=int(high), dtype=chosen), sizes)
 
 
@@ -249,7 +254,7 @@ def categorical(logits: Tensor, shape: Any = (), *, generator: Generator | None 
 
     Of shape `shape` + the batch axes of logits; by the Gumbel-max trick.
     """
-    sizes = (*_shape(shape), *logits.shape)
+    sizes = (*shape_of(shape), *logits.shape)
     unit = uniform(sizes, dtype=np.float64, generator=generator, backend=logits.backend)
     # 1 - unit lies in (0, 1]; its logarithm is finite, and 0 only gives the largest noise.
     noise = -log(-log(1 - unit) + 2.0**-1074)

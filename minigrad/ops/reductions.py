@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from ..engine import Op, Tensor, apply
 from .creation import astype
-from .elementwise import equal, exp, isfinite, where
+from .elementwise import equal, exp, isfinite, isnan, logical_or, where
 
 __all__ = [
     "all",
@@ -40,7 +41,7 @@ def axes_of(name: str, axis: Axis, shape: tuple[int, ...], new: int = 0) -> tupl
     if axis is None:
         return tuple(range(ndim))
     given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
-    chosen = tuple(int(a.__index__()) + (ndim if a < 0 else 0) for a in given)
+    chosen = tuple(index(a) + (ndim if a < 0 else 0) for a in given)
     for a, normal in zip(given, chosen, strict=True):
         if not 0 <= normal < ndim:
             raise np.exceptions.AxisError(
@@ -49,6 +50,13 @@ def axes_of(name: str, axis: Axis, shape: tuple[int, ...], new: int = 0) -> tupl
     if len(set(chosen)) < len(chosen):
         raise ValueError(f"{name}: each axis can be named once, got {given} for shape {shape}")
     return chosen
+
+
+def axis_of(name: str, axis: int, shape: tuple[int, ...], new: int = 0) -> int:
+    """Return one axis as a non-negative int; TypeError for None or several."""
+    if not hasattr(axis, "__index__"):
+        raise TypeError(f"{name}: expected one axis, got {axis!r}")
+    return axes_of(name, axis, shape, new)[0]
 
 
 def reject_unknown(name: str, unknown: Mapping[str, Any]) -> None:
@@ -171,14 +179,12 @@ _mean = Op(
 )
 
 
-def _var_forward(
-    xp: Any, x: Any, *, axis: tuple[int, ...], correction: float, keepdims: bool
-) -> Any:
+def _wide_var(xp: Any, x: Any, axis: tuple[int, ...], correction: float, keepdims: bool) -> Any:
     wide = _wide(x)
     deviation = wide - _mean_forward(xp, wide, axis=axis, keepdims=True)
     freedom = _count(x.shape, axis) - correction
     total = accurate_sum(xp, xp.square(xp.abs(deviation)), axis=axis, keepdims=keepdims)
-    return (total / (freedom if freedom > 0 else math.nan)).astype(x.dtype, copy=False)
+    return total / (freedom if freedom > 0 else math.nan)
 
 
 def _slope(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
@@ -189,7 +195,9 @@ def _slope(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Te
 
 _var = Op(
     "var",
-    _var_forward,
+    lambda xp, x, *, axis, correction, keepdims: _wide_var(
+        xp, x, axis, correction, keepdims
+    ).astype(x.dtype, copy=False),
     vjp=dict(x=lambda g, x, axis, correction: _slope(2 * g, x, axis, correction)),
     promotes=("x",),
     floating=True,
@@ -203,8 +211,8 @@ def _inverse_or_zero(x: Tensor) -> Tensor:
 _std = Op(
     "std",
     lambda xp, x, *, axis, correction, keepdims: xp.sqrt(
-        _var_forward(xp, x, axis=axis, correction=correction, keepdims=keepdims)
-    ),
+        _wide_var(xp, x, axis, correction, keepdims)
+    ).astype(x.dtype, copy=False),
     vjp=dict(
         x=lambda g, out, x, axis, correction: _slope(g * _inverse_or_zero(out), x, axis, correction)
     ),
@@ -215,7 +223,8 @@ _std = Op(
 
 def _shared(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
     """Give each of k tied extremes 1/k of the cotangent; k is counted and divided in float64."""
-    ties = equal(x, spread(out, x.shape, axis))
+    # Where the extreme is nan, every nan is one.
+    ties = logical_or(equal(x, spread(out, x.shape, axis)), isnan(x))
     count = astype(sum(ties, axis=axis, keepdims=keepdims), np.float64)
     share = astype(astype(g, np.float64) / count, g.dtype)
     return where(ties, spread(share, x.shape, axis), 0)
@@ -360,5 +369,5 @@ def _arg(op: Op, x: Tensor, axis: int | None, keepdims: bool, unknown: Mapping[s
     if unknown:
         reject_unknown(op.name, unknown)
     if axis is not None:
-        (axis,) = axes_of(op.name, axis, x.shape)
+        axis = axis_of(op.name, axis, x.shape)
     return op(x, axis=axis, keepdims=keepdims)

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 from ..engine import Op, Tensor
-from .reductions import axes_of, sum_to
+from .reductions import axes_of, axis_of, sum_to
 
 __all__ = [
     "broadcast_to",
@@ -94,7 +95,7 @@ def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     A view where it can be; copy=True always copies, copy=False raises ValueError instead.
     """
     lengths = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    lengths = tuple(int(n.__index__()) for n in lengths)
+    lengths = tuple(index(n) for n in lengths)
     if lengths.count(-1) == 1:
         known = -math.prod(lengths)
         if known and x.size % known == 0:
@@ -130,7 +131,7 @@ def transpose(x: Tensor, *axes: Any) -> Tensor:
 
 def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
     """Return x with two axes exchanged."""
-    (first,), (second,) = (axes_of("swapaxes", axis, x.shape) for axis in (axis1, axis2))
+    first, second = (axis_of("swapaxes", axis, x.shape) for axis in (axis1, axis2))
     order = list(range(x.ndim))
     order[first], order[second] = second, first
     return permute_dims(x, order)
@@ -164,7 +165,7 @@ def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     """Return x with the axes from start_axis to end_axis made one; a 0-d x becomes 1-d."""
     if not x.ndim:
         return reshape(x, (1,))
-    (first,), (last,) = (axes_of("flatten", axis, x.shape) for axis in (start_axis, end_axis))
+    first, last = (axis_of("flatten", axis, x.shape) for axis in (start_axis, end_axis))
     if first > last:
         raise ValueError(f"flatten: start_axis {start_axis} comes after end_axis {end_axis}")
     merged = math.prod(x.shape[first : last + 1])
@@ -186,5 +187,4 @@ def stack(arrays: Sequence[Tensor], /, axis: int = 0) -> Tensor:
 def _join_axis(name: str, arrays: Sequence[Tensor], axis: int, more: int) -> int:
     if not arrays:
         raise ValueError(f"{name}: expected at least one tensor")
-    (chosen,) = axes_of(name, axis, arrays[0].shape, more)
-    return chosen
+    return axis_of(name, axis, arrays[0].shape, more)

@@ -14,6 +14,8 @@ class Adam(Optimizer):
     Kingma & Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
     """
 
+    _kept = ("exp_avg", "exp_avg_sq")
+
     def __init__(
         self,
         params: Any,
@@ -28,7 +30,7 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
-        state, scalars = self._advance(p, "exp_avg", "exp_avg_sq"), group.tensors
+        state, scalars = self._advance(p), group.tensors
         adam_update(
             p,
             g,

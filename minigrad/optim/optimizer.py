@@ -47,20 +47,26 @@ class ParamGroup(MutableMapping[str, Any]):
         return self._values[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        value = self.checked(name, value)
+        tensors = self.tensors.get(name)
+        if isinstance(tensors, tuple):
+            for tensor, number in zip(tensors, value, strict=True):
+                assign(tensor, number)
+        elif tensors is not None:
+            assign(tensors, value)
+        self._values[name] = value
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return the value as it would read after an assignment, or raise what that raises."""
         if name not in self._values:
             hint = did_you_mean(name, self._values)
             raise KeyError(f"unknown option {name!r}: expected one of {', '.join(self)}{hint}")
         tensors = self.tensors.get(name)
-        if isinstance(tensors, tuple):
-            if len(value) != len(tensors):
-                raise ValueError(f"{name} are {len(tensors)} numbers, got {value}")
-            value = tuple(_number(name, v) for v in value)
-            for tensor, number in zip(tensors, value, strict=True):
-                assign(tensor, number)
-        elif tensors is not None:
-            value = _number(name, value)
-            assign(tensors, value)
-        self._values[name] = value
+        if not isinstance(tensors, tuple):
+            return value if tensors is None else _number(name, value)
+        if len(value) != len(tensors):
+            raise ValueError(f"{name} are {len(tensors)} numbers, got {value}")
+        return tuple(_number(name, v) for v in value)
 
     def __delitem__(self, name: str) -> None:
         raise TypeError(f"{name!r} cannot be taken out of a group, only changed")
@@ -88,14 +94,22 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
+def _outline(value: Any) -> str:
+    """Return the names in a dict, and of anything else the type, for a message of one line."""
+    return f"a dict of {list(value)}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+
+
 class Optimizer:
-    """The base of the optimizers: subclasses define how one parameter is updated.
+    """The base of the optimizers: subclasses define how one parameter is updated, `_update`.
 
     params: an iterable of tensors, or of dicts with "params" and options that differ from the
     defaults. `param_groups` are ParamGroups, `state` is what is kept for each parameter from step
     to step. Frozen parameters and those without a gradient are passed over. Errors name a parameter
     that is no leaf or is given twice, and a call in which there is nothing to train.
     """
+
+    #: what a subclass keeps of a parameter's shape and dtype from step to step, beside "step"
+    _kept: tuple[str, ...] = ()
 
     def __init__(self, params: Any, defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
@@ -171,12 +185,12 @@ class Optimizer:
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
         raise NotImplementedError(f"{self._name} has no _update method: define one")
 
-    def _advance(self, p: Tensor, *names: str) -> dict[str, Tensor]:
-        """Count one more "step" of p and return its state: at first, zeros like p for each name."""
+    def _advance(self, p: Tensor) -> dict[str, Tensor]:
+        """Count one more "step" of p and return its state: at first, zeros for what is kept."""
         state = self.state.get(p)
         if state is None:
             state = {"step": zeros((), dtype=np.float64, backend=p.backend)}
-            state.update({name: zeros_like(p) for name in names})
+            state.update({name: zeros_like(p) for name in self._kept})
             self.state[p] = state
         assign(state["step"], state["step"] + 1)
         return state
@@ -208,42 +222,87 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave, with the same groups of parameters in the same order.
 
-        Tensors and arrays are copied. ValueError where groups, options or shapes do not fit; then
-        nothing is changed.
+        Tensors and arrays are copied. ValueError for a state that does not fit; then nothing is
+        changed.
         """
-        groups = state_dict["param_groups"]
-        self._check_groups(groups)
-        saved_index = [i for group in groups for i in group["params"]]
-        params = dict(zip(saved_index, self._params(), strict=True))
-        state = {
-            params[i]: {
-                name: self._restored(i, params[i], name, value) for name, value in kept.items()
-            }
-            for i, kept in state_dict["state"].items()
-        }
-        for group, saved in zip(self.param_groups, groups, strict=True):
-            group.update({name: value for name, value in saved.items() if name != "params"})
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError(
+                f'{self._name}: expected a dict with "state" and "param_groups", '
+                f"got {_outline(state_dict)}"
+            )
+        options = self._checked_options(state_dict["param_groups"])
+        state = self._copied_state(state_dict["state"])
+        for group, values in zip(self.param_groups, options, strict=True):
+            group.update(values)
         self.state = state
 
-    def _check_groups(self, groups: Any) -> None:
+    def _checked_options(self, groups: Any) -> list[dict[str, Any]]:
+        """Return the options in a state's groups, for as many parameters as there are here."""
+        if not isinstance(groups, list | tuple):
+            raise ValueError(
+                f'{self._name}: "param_groups" must be a list of dicts, got {_outline(groups)}'
+            )
+        for i, group in enumerate(groups):
+            if not isinstance(group, Mapping) or not isinstance(group.get("params"), list | tuple):
+                raise ValueError(
+                    f'{self._name}: group {i} of the state must be a dict with "params", a list, '
+                    f"got {_outline(group)}"
+                )
         sizes = [len(group["params"]) for group in groups]
         expected = [len(group["params"]) for group in self.param_groups]
         if sizes != expected:
             raise ValueError(
                 f"{self._name}: expected groups of {expected} parameters, the state has {sizes}"
             )
-        for i, (group, own) in enumerate(zip(groups, self.param_groups, strict=True)):
-            if set(group) != set(own):
-                raise ValueError(
-                    f"{self._name}: group {i} has the options {', '.join(own.options())}, "
-                    f"its state {', '.join(name for name in group if name != 'params')}"
-                )
+        indices = [i for group in groups for i in group["params"]]
+        if indices != list(range(len(indices))):
+            raise ValueError(
+                f"{self._name}: expected parameters counted through the groups from 0, "
+                f"the state has {indices}"
+            )
+        pairs = zip(self.param_groups, groups, strict=True)
+        return [self._options_of(i, own, saved) for i, (own, saved) in enumerate(pairs)]
 
-    def _restored(self, index: int, p: Tensor, name: str, value: Any) -> Tensor:
+    def _options_of(self, i: int, group: ParamGroup, saved: Mapping[str, Any]) -> dict[str, Any]:
+        if set(saved) != set(group):
+            raise ValueError(
+                f"{self._name}: group {i} has the options {', '.join(group.options())}, "
+                f"its state {', '.join(name for name in saved if name != 'params')}"
+            )
+        try:
+            return {name: group.checked(name, saved[name]) for name in group.options()}
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self._name}: group {i} of the state: {error}") from error
+
+    def _copied_state(self, state: Any) -> dict[Tensor, dict[str, Tensor]]:
+        """Return a state's tensors by parameter, each a copy with its parameter's dtype."""
+        if not isinstance(state, Mapping):
+            raise ValueError(
+                f'{self._name}: "state" must be a dict by parameter, got {_outline(state)}'
+            )
+        params = dict(enumerate(self._params()))
+        names = ("step", *self._kept)
+        for i, kept in state.items():
+            if i not in params:
+                raise ValueError(
+                    f"{self._name}: expected the state of parameters below {len(params)}, "
+                    f"got that of {i!r}"
+                )
+            if not isinstance(kept, Mapping) or set(kept) != set(names):
+                raise ValueError(
+                    f"{self._name}: expected {', '.join(names)} of parameter {i}, "
+                    f"the state has {_outline(kept)}"
+                )
+        return {
+            params[i]: {name: self._copied(i, params[i], name, kept[name]) for name in names}
+            for i, kept in state.items()
+        }
+
+    def _copied(self, index: int, p: Tensor, name: str, value: Any) -> Tensor:
         shape, dtype = ((), np.dtype(np.float64)) if name == "step" else (p.shape, p.dtype)
-        if np.shape(value) != shape:
+        if value is None or np.shape(value) != shape:
             raise ValueError(
                 f"{self._name}: {name!r} of parameter {index} must have shape {shape}, "
-                f"the state has {np.shape(value)}"
+                f"the state has {None if value is None else np.shape(value)}"
             )
         return Tensor(value, dtype, backend=p.backend)

@@ -15,6 +15,8 @@ class SGD(Optimizer):
     the importance of initialization and momentum in deep learning" (2013), in PyTorch's form.
     """
 
+    _kept = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Any,
@@ -41,7 +43,7 @@ class SGD(Optimizer):
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
         velocity = step = None
         if group["momentum"]:
-            state = self._advance(p, "momentum_buffer")
+            state = self._advance(p)
             velocity, step = state["momentum_buffer"], state["step"]
         scalars = group.tensors
         sgd_update(
