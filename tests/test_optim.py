@@ -5,7 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import backends, nn
-from minigrad.optim import SGD, Adam, Optimizer
+from minigrad.optim import SGD, Adam, AdamW, Optimizer
 from minigrad.serialization import load, save
 
 STEPS = 100
@@ -20,6 +20,7 @@ SETTINGS = [
     (Adam, {}),
     (Adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4}),
     (Adam, {"lr": 0.05, "weight_decay": 0.1}),
+    (AdamW, {"lr": 0.05, "weight_decay": 0.1}),
 ]
 settings = pytest.mark.parametrize(
     ("kind", "options"),
@@ -55,7 +56,11 @@ def reference(kind, options, p, steps):
     o |= {"betas": (0.9, 0.999), "eps": 1e-8} | options
     velocity, m, v = None, 0, 0
     for t in range(1, steps + 1):
-        g = gradient(p, t) + o["weight_decay"] * p
+        g = gradient(p, t)
+        if kind is AdamW:
+            p = p * (1 - o["lr"] * o["weight_decay"])
+        else:
+            g = g + o["weight_decay"] * p
         if kind is SGD:
             if velocity is None:
                 velocity = g

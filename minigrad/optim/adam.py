@@ -1,4 +1,4 @@
-"""Adam."""
+"""Adam and AdamW."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ class Adam(Optimizer):
     """
 
     _kept = ("exp_avg", "exp_avg_sq")
+    _decoupled = False
 
     def __init__(
         self,
@@ -25,7 +26,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         if len(betas) != 2:
-            raise ValueError(f"Adam: betas are two numbers, got {betas}")
+            raise ValueError(f"{type(self).__name__}: betas are two numbers, got {betas}")
         defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults)
 
@@ -41,5 +42,24 @@ class Adam(Optimizer):
             *scalars["betas"],
             scalars["eps"],
             scalars["weight_decay"],
-            decoupled=False,
+            decoupled=self._decoupled,
         )
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks p by lr · weight_decay instead of adding to g.
+
+    Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), algorithm 2.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
