@@ -301,14 +301,14 @@ def test_order_is_not_the_default_generators():
     assert rows(DataLoader((np.arange(50),), 50, shuffle=True, seed=1)) != [drawn]
 
 
-def test_epoch_counts_full_iterations():
-    loader = DataLoader((np.arange(6),), 2, shuffle=True, seed=0)
-    for _ in loader:
-        break
-    assert loader.epoch == 0
+def test_epoch_counts_the_iterations_begun():
+    loader = DataLoader((np.arange(50),), 50, shuffle=True, seed=0)
+    left = [next(iter(loader))[0].tolist() for _ in range(2)]
+    assert left[0] != left[1]
+    assert loader.epoch == 2
     first, second = zip(*zip(loader, loader, strict=True), strict=True)
-    assert [b.tolist() for (b,) in first] == [b.tolist() for (b,) in second]
-    assert loader.epoch == 1
+    assert [b.tolist() for (b,) in first] != [b.tolist() for (b,) in second]
+    assert loader.epoch == 4
 
 
 def test_seed_comes_from_the_default_generator_once():

@@ -41,7 +41,8 @@ class DataLoader:
     seed: with shuffle, the order is a function of (seed, epoch) alone; drawn from the default
         generator unless given.
 
-    `epoch` counts the full iterations; set it to repeat one or to go on from one.
+    `epoch` counts the iterations begun, so that one left by `break` is not repeated; set it to go
+    back to one.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         epoch, rows = self.epoch, len(self.dataset)
+        self.epoch += 1
         if self.shuffle:
             # Stream 0 belongs to manual_seed, which often has the same seed.
             generator = Generator(self.seed, stream=1 + epoch)
@@ -83,4 +85,3 @@ class DataLoader:
             order = arange(rows, backend=self.backend)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             yield self.dataset[order[start : start + self.batch_size]]
-        self.epoch = epoch + 1
