@@ -32,7 +32,7 @@ def grad(
         raise ValueError(f"grad: {len(outputs)} outputs, but {len(grad_outputs)} grad_outputs")
     for position, x in enumerate(inputs):
         if not allow_unused:
-            x.tracked_node(f"grad: input {position} does not require grad")
+            x._tracked_node(f"grad: input {position} does not require grad")
     gradients = backward(
         [root(y, g) for y, g in zip(outputs, grad_outputs, strict=True)],
         inputs,

@@ -63,7 +63,7 @@ def _outputs(result: Any) -> list[Tensor]:
     if not all(isinstance(y, Tensor) for y in every):
         raise TypeError(f"gradcheck: f must return tensors, got {result!r}")
     floating = [y for y in every if y.dtype.kind == "f"]
-    if not floating or any(y.dtype.kind == "c" for y in every):
+    if (every and not floating) or any(y.dtype.kind == "c" for y in every):
         raise TypeError(
             f"gradcheck: f must return real floats, got {[str(y.dtype) for y in every]}"
         )

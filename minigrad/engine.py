@@ -429,7 +429,7 @@ class Tensor(Protocols, Methods):
             if self.node is not None and self.node.attached is not None:
                 self.node.attached.grads.pop(self.index, None)
             return
-        node = self.tracked_node("grad can be set only on a tensor that requires grad")
+        node = self._tracked_node("grad can be set only on a tensor that requires grad")
         if not isinstance(value, Tensor):
             raise TypeError(f"grad must be a Tensor or None, not {type(value).__name__}")
         require_alike("grad", value, self)
@@ -446,26 +446,26 @@ class Tensor(Protocols, Methods):
         if new._array is self._array:  # p.data *= 2 has written there already
             return
         require_alike("data", new, self, devices=False)
-        self._array, self.backend, self._writes = new._array, new.backend, new.writes()
-        self.written()
+        self._array, self.backend, self._writes = new._array, new.backend, new._write_record()
+        self._written()
 
     def detach(self) -> "Tensor":
         """Return a tensor on the same memory that is not on the tape."""
         alias = wrap(self._array, self.backend)
-        alias._writes, alias.index = self.writes(), DETACHED
+        alias._writes, alias.index = self._write_record(), DETACHED
         return alias
 
-    def writes(self) -> list[int]:
+    def _write_record(self) -> list[int]:
         """Return the record of the last write to this memory, which views share."""
         if self._writes is None:
             self._writes = [0]
         return self._writes
 
-    def written(self) -> None:
+    def _written(self) -> None:
         """Note that this memory has changed."""
-        self.writes()[0] = _tick()
+        self._write_record()[0] = _tick()
 
-    def tracked_node(self, wanted_for: str) -> Node:
+    def _tracked_node(self, wanted_for: str) -> Node:
         """Return the tensor's node; without one, RuntimeError says why there is none."""
         if self.node is None:
             raise RuntimeError(f"{wanted_for}: not on the tape: {_REASONS[self.index]}")
@@ -473,14 +473,14 @@ class Tensor(Protocols, Methods):
 
     def retain_grad(self) -> None:
         """Keep `.grad` for this result of an operation as if it were a leaf."""
-        self.tracked_node("retain_grad").watch().retained.add(self.index)
+        self._tracked_node("retain_grad").watch().retained.add(self.index)
 
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> "HookHandle":
         """Call `hook(gradient)` once the gradient is known; a Tensor that it returns replaces it.
 
         Returns a handle with `remove()`. RuntimeError for a tensor that is not on the tape.
         """
-        hooks = self.tracked_node("register_hook").watch().hooks.setdefault(self.index, {})
+        hooks = self._tracked_node("register_hook").watch().hooks.setdefault(self.index, {})
         key = _tick()
         hooks[key] = hook
         return HookHandle(hooks, key)
@@ -507,7 +507,7 @@ class Tensor(Protocols, Methods):
         array.flags.writeable = False
         return array
 
-    def update(self, name: str, other: Any) -> "Tensor":
+    def _in_place(self, name: str, other: Any) -> "Tensor":
         """`self op= other`: in place, except that while recording a tracked result is a new tensor.
 
         RuntimeError on a leaf that requires grad while recording; TypeError where the result does
@@ -625,7 +625,7 @@ def apply(
             tensor.index = UNRECORDED if op.rules else FLAT
     for i in op.writes:
         if args[i] is not None:
-            args[i].written()
+            args[i]._written()
     if _observing:
         _show(op, args, params, outputs, started)
     return (outputs or None) if len(outputs) != 1 else outputs[0]
@@ -704,7 +704,7 @@ def _wrap_outputs(op: Op, args: Sequence[Any], out: Any, backend: Backend) -> tu
     )
     here = op.view and args[0].device == backend.device
     if here and backend.xp.may_share_memory(outputs[0]._array, args[0]._array):
-        outputs[0]._writes = args[0].writes()
+        outputs[0]._writes = args[0]._write_record()
     return outputs
 
 
@@ -839,7 +839,7 @@ def _show(
 
 def root(tensor: Tensor, gradient: Any) -> tuple[Node, int, Tensor]:
     """Return where backward starts and the cotangent there, checked."""
-    node = tensor.tracked_node("there is nothing to differentiate")
+    node = tensor._tracked_node("there is nothing to differentiate")
     if gradient is None:
         if tensor.size != 1:
             raise RuntimeError(

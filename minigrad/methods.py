@@ -29,7 +29,7 @@ class Methods:
 
     if TYPE_CHECKING:
 
-        def update(self, name: str, other: Any) -> "Tensor": ...
+        def _in_place(self, name: str, other: Any) -> "Tensor": ...
 
     def __add__(self, other: Any) -> "Tensor":
         return BINARY["add"](self, other)
@@ -98,37 +98,37 @@ class Methods:
         return BINARY["bitwise_xor"](other, self)
 
     def __iadd__(self, other: Any) -> "Tensor":
-        return self.update("add", other)
+        return self._in_place("add", other)
 
     def __isub__(self, other: Any) -> "Tensor":
-        return self.update("subtract", other)
+        return self._in_place("subtract", other)
 
     def __imul__(self, other: Any) -> "Tensor":
-        return self.update("multiply", other)
+        return self._in_place("multiply", other)
 
     def __itruediv__(self, other: Any) -> "Tensor":
-        return self.update("divide", other)
+        return self._in_place("divide", other)
 
     def __ifloordiv__(self, other: Any) -> "Tensor":
-        return self.update("floor_divide", other)
+        return self._in_place("floor_divide", other)
 
     def __imod__(self, other: Any) -> "Tensor":
-        return self.update("remainder", other)
+        return self._in_place("remainder", other)
 
     def __ipow__(self, other: Any) -> "Tensor":
-        return self.update("pow", other)
+        return self._in_place("pow", other)
 
     def __imatmul__(self, other: Any) -> "Tensor":
-        return self.update("matmul", other)
+        return self._in_place("matmul", other)
 
     def __iand__(self, other: Any) -> "Tensor":
-        return self.update("bitwise_and", other)
+        return self._in_place("bitwise_and", other)
 
     def __ior__(self, other: Any) -> "Tensor":
-        return self.update("bitwise_or", other)
+        return self._in_place("bitwise_or", other)
 
     def __ixor__(self, other: Any) -> "Tensor":
-        return self.update("bitwise_xor", other)
+        return self._in_place("bitwise_xor", other)
 
     def __neg__(self) -> "Tensor":
         return UNARY["negative"](self)

@@ -243,3 +243,9 @@ def test_tolerances_are_arguments(squared):
     assert gradcheck(op, point(3), rtol=0.02)
     with pytest.raises(GradcheckError):
         gradcheck(op, point(3), rtol=0.005)
+
+
+@pytest.mark.parametrize("f", [lambda x: x > 0, lambda x: (x, mg.tensor([1j]))])
+def test_outputs_that_cannot_be_checked_are_refused(f):
+    with pytest.raises(TypeError, match="f must return real floats"):
+        mg.gradcheck(f, mg.tensor([1.0], dtype=mg.float64))

@@ -1169,12 +1169,12 @@ def test_views_share_memory_and_version(view, shape):
     x = const(np.arange(6.0).reshape(3, 2))
     v = view(x)
     assert v.shape == shape
-    before, stamp = v.tolist(), x.writes()[0]
+    before, stamp = v.tolist(), x._write_record()[0]
     x += 1.0
     assert v.tolist() == (np.array(before) + 1).tolist()
     v[...] = 0.0
     assert 0 in x.reshape((6,)).tolist()
-    assert v.writes() is x.writes() and x.writes()[0] > stamp
+    assert v._write_record() is x._write_record() and x._write_record()[0] > stamp
 
 
 @table(

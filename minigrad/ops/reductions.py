@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Op, Tensor, apply
+from ..methods import Axis
 from .creation import astype
 from .elementwise import equal, exp, isfinite, isnan, logical_or, where
 
@@ -25,8 +26,6 @@ __all__ = [
     "var",
 ]
 
-
-Axis = int | Sequence[int] | None
 
 # Adding n float32 one after another loses up to n/2 ulp; this many is a harmless block.
 _BLOCK = 1024
