@@ -229,6 +229,7 @@ class Plan:
         self.kept = len(inputs + spread)
         self.pick = _picker(inputs + spread)
         self.tensors = self.kept + len(self.outputs)
+        self.more = bool(self.outputs or self.about)
         slots.update({name: next(index) for name in op.params})
         extra = next(index)
         self.calls: list[tuple[Rule, tuple[int | None, ...], Any, Any]] = []
@@ -727,7 +728,7 @@ def _record(
     node.op, node.plan, node.params, node.attached = op, plan, params, None
     node.parents, node.indices = parents, indices
     node.saved = plan.pick(args)
-    if plan.outputs or plan.about:
+    if plan.more:
         node.saved += _kept(plan, args, outputs)
     if len(outputs) == 1:
         tensor = outputs[0]
