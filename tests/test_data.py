@@ -1,15 +1,22 @@
-"""Data sets, the IDX reader and the loader."""
+"""Readers of data sets and of own data, and standardizing."""
 
 import gzip
 import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.data import DataLoader, TensorDataset, load_digits, load_mnist, read_idx
+from minigrad.data import (
+    Standardizer,
+    load_csv,
+    load_digits,
+    load_images,
+    load_mnist,
+    read_idx,
+    read_image,
+)
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
@@ -203,148 +210,347 @@ def test_mnist_refuses_swapped_files(tmp_path):
         load_mnist(tmp_path)
 
 
-def test_tensor_dataset():
-    x, y = np.arange(6, dtype=np.float32).reshape(3, 2), mg.tensor([0, 1, 2])
-    dataset = TensorDataset(x, y)
-    assert len(dataset) == 3
-    row, label = dataset[1]
-    assert row.tolist() == [2, 3]
-    assert label.item() == 1
-    assert [t.shape for t in dataset[[2, 0]]] == [(2, 2), (2,)]
-    assert [label.item() for _, label in dataset] == [0, 1, 2]
+FLOATS = ["float16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("axis", [0, None, -1, (0, 2)])
+def test_standardizer(backend, dtype, axis):
+    x = np.random.default_rng(0).normal(3, 2, (6, 4, 5)).astype(dtype)
+    scale = Standardizer(axis)
+    expected = x.astype(np.float64)
+    expected = expected - expected.mean(axis, keepdims=True)
+    expected /= expected.std(axis, keepdims=True)
+    tolerance = {"float16": 4e-3, "float32": 1e-6, "float64": 1e-14}[dtype]
+
+    on_host = scale.fit_transform(x)
+    assert isinstance(on_host, np.ndarray)
+    on_device = scale(mg.tensor(x, backend=backend))
+    assert on_device.backend.name == backend
+    for result in (on_host, on_device.numpy()):
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result, expected, atol=tolerance, rtol=tolerance)
+    back = scale.inverse_transform(on_device)
+    np.testing.assert_allclose(back.numpy(), x, atol=4 * tolerance, rtol=4 * tolerance)
+    fitted = Standardizer(axis).fit(mg.tensor(x, backend=backend))
+    assert fitted.mean.dtype == fitted.std.dtype == np.float64
+    np.testing.assert_array_equal(fitted.mean, scale.mean)
 
 
 @pytest.mark.parametrize(
-    ("arrays", "shapes"),
+    ("axis", "shape"), [(0, (4, 5)), (None, ()), (-1, (6, 4, 1)), ((0, 2), (4, 1)), (1, (6, 1, 5))]
+)
+def test_standardizer_keeps_statistics_that_broadcast(axis, shape):
+    scale = Standardizer(axis).fit(np.ones((6, 4, 5)))
+    assert scale.mean.shape == scale.std.shape == shape
+
+
+def test_standardizer_is_scikit_learns():
+    reference = pytest.importorskip("sklearn.preprocessing", reason="compares with scikit-learn")
+    x = np.random.default_rng(1).normal(1e3, 5, (50, 7))
+    x[:, 2] = 0.1
+    np.testing.assert_allclose(
+        Standardizer().fit_transform(x), reference.StandardScaler().fit_transform(x), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_standardizer_of_whole_numbers(dtype):
+    result = Standardizer().fit_transform(np.array([[0], [1]], dtype))
+    assert result.dtype == np.float32
+    assert result.tolist() == [[-1], [1]]
+    assert Standardizer().fit_transform([[1.0, 4.0], [3.0, 4.0]]).tolist() == [[-1, 0], [1, 0]]
+
+
+def test_standardizer_is_exact_far_from_zero():
+    x = (1e6 + np.random.default_rng(0).normal(size=(1000, 1))).astype(np.float32)
+    result = Standardizer().fit_transform(x)
+    assert abs(result.mean(dtype=np.float64)) < 1e-6
+
+
+def test_standardizer_is_differentiable(backend):
+    scale = Standardizer().fit(np.array([[1.0], [5.0]]))
+    x = mg.tensor([[2.0]], requires_grad=True, backend=backend)
+    scale(x).sum().backward()
+    assert x.grad.tolist() == [[0.5]]
+
+
+def test_standardizer_takes_no_rows_and_other_rows():
+    scale = Standardizer().fit(np.zeros((3, 2), np.float32))
+    assert scale(np.zeros((0, 2), np.float32)).shape == (0, 2)
+    assert scale(np.zeros((9, 2), np.float32)[::2]).shape == (5, 2)
+
+
+def test_standardizer_keeps_its_statistics_in_a_file(tmp_path, backend):
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    scale = Standardizer().fit(x)
+    mg.save({"scale": scale.state_dict()}, tmp_path / "scale.safetensors")
+    other = Standardizer()
+    with mg.use_backend(backend):
+        other.load_state_dict(mg.load(tmp_path / "scale.safetensors")["scale"])
+    np.testing.assert_array_equal(other(x), scale(x))
+    assert repr(other) == "Standardizer(axis=0, fitted, shape (3,))"
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
     [
-        ((), "of none"),
-        ((np.zeros(3), np.zeros((4, 2))), r"\(3,\), \(4, 2\)"),
-        ((np.zeros(3), np.float32(1)), r"\(3,\), \(\)"),
+        ([[1.0, 2.0], [3.0, np.nan]], ValueError, r"x must be finite, got nan first at \(1, 1\)"),
+        ([[1.0, -np.inf]], ValueError, r"x must be finite, got -inf first at \(0, 1\)"),
+        (np.zeros((0, 3)), ValueError, r"nothing to learn from, shape \(0, 3\)"),
+        ([1j], TypeError, "expected real numbers, got complex64"),
     ],
 )
-def test_tensor_dataset_refuses(arrays, shapes):
-    with pytest.raises(ValueError, match=f"same first length, got shapes {shapes}"):
-        TensorDataset(*arrays)
+def test_standardizer_refuses_to_fit(x, error, message):
+    with pytest.raises(error, match=f"Standardizer.fit: {message}"):
+        Standardizer().fit(x)
 
 
-def rows(loader):
-    """One epoch's rows: the only array of each batch, as a list of lists."""
-    return [batch.tolist() for (batch,) in loader]
+def test_standardizer_refuses():
+    scale = Standardizer()
+    for call in (scale, scale.transform, scale.inverse_transform):
+        with pytest.raises(RuntimeError, match=r"no statistics yet; call fit\(x\)"):
+            call(np.zeros((2, 3)))
+    with pytest.raises(RuntimeError, match="state_dict: there are no statistics yet"):
+        scale.state_dict()
+    scale.fit(np.zeros((2, 3)))
+    with pytest.raises(
+        ValueError, match=r"of shape \(3,\), which does not fit x of shape \(2, 4\)"
+    ):
+        scale(np.zeros((2, 4)))
 
 
 @pytest.mark.parametrize(
-    ("n", "drop_last", "sizes"),
-    [(10, False, [4, 4, 2]), (10, True, [4, 4]), (8, True, [4, 4]), (3, True, []), (0, False, [])],
+    ("state", "message"),
+    [
+        ({"mean": np.zeros(2)}, "the state has no 'std'"),
+        ({"mean": np.zeros(2), "std": np.zeros(2)}, "positive deviations of one shape"),
+        ({"mean": np.zeros(2), "std": np.ones(3)}, "positive deviations of one shape"),
+        ({"mean": np.full(2, np.nan), "std": np.ones(2)}, "expected finite means"),
+    ],
 )
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_batches(n, drop_last, sizes, shuffle):
-    loader = DataLoader((np.arange(n),), 4, shuffle, drop_last, seed=0)
-    found = rows(loader)
-    assert [len(batch) for batch in found] == sizes
-    assert len(loader) == len(sizes)
-    flat = [i for batch in found for i in batch]
-    assert len(set(flat)) == len(flat)
-    if not shuffle:
-        assert flat == list(range(sum(sizes)))
+def test_standardizer_refuses_a_state(state, message):
+    with pytest.raises(ValueError, match=message):
+        Standardizer().load_state_dict(state)
 
 
-def test_batches_are_tensors_on_the_backend(backend):
-    x, y = np.arange(10, dtype=np.float32).reshape(5, 2), np.arange(5)
-    with mg.use_backend(backend):
-        loader = DataLoader((x, y), batch_size=2, shuffle=True, seed=3)
-    for inputs, labels in loader:
-        assert inputs.backend.name == labels.backend.name == backend
-        assert inputs.dtype == np.float32
-        np.testing.assert_array_equal(inputs[:, 0].numpy(), 2 * labels.numpy())
-    named = DataLoader(TensorDataset(x, y), batch_size=2, shuffle=True, seed=3, backend=backend)
-    orders = [
-        [y.tolist() for _, y in each] for each in (named, DataLoader((x, y), 2, True, seed=3))
-    ]
-    assert orders[0] == orders[1]
+IRIS = "length,width,kind\n5.1,3.5,setosa\n7,3.2,virginica\n\n6.4,-1e-1,setosa\n"
+PLAIN = "1,2,0\n3,4,1\n"
 
 
-def test_batches_are_one_indexing_call_for_each_array():
-    loader = DataLoader((np.zeros((6, 2)), np.zeros(6)), batch_size=3, shuffle=True, seed=0)
-    with mg.profile() as profile:
-        list(loader)
-    # In each of two batches: a slice of the order, then both arrays by it.
-    assert profile.rows["getitem", "forward"].calls == 2 * 3
+@pytest.mark.parametrize(
+    ("text", "options", "x", "y", "classes"),
+    [
+        (IRIS, {}, [[5.1, 3.5], [7, 3.2], [6.4, -0.1]], [0, 1, 0], ("setosa", "virginica")),
+        (
+            IRIS,
+            {"target": "kind"},
+            [[5.1, 3.5], [7, 3.2], [6.4, -0.1]],
+            [0, 1, 0],
+            ("setosa", "virginica"),
+        ),
+        (PLAIN, {}, [[1, 2], [3, 4]], [0, 1], ()),
+        (PLAIN, {"target": 0}, [[2, 0], [4, 1]], [1, 3], ()),
+        (PLAIN, {"header": True}, [[3, 4]], [1], ()),
+        (PLAIN, {"header": True, "target": "2"}, [[3, 1]], [4], ()),
+        ("a;b\n1; 2.5\n3;4\n", {"delimiter": ";"}, [[1], [3]], [2.5, 4], ()),
+        ('\ufeff"a, b",c\n1,2\n', {}, [[1]], [2], ()),
+        ("1,a\n2,b", {"header": False}, [[1], [2]], [0, 1], ("a", "b")),
+    ],
+)
+def test_load_csv(tmp_path, text, options, x, y, classes):
+    path = tmp_path / "data.csv"
+    path.write_text(text, encoding="utf-8")
+    table = load_csv(path, **options)
+    assert table.x.dtype == np.float32
+    assert table.x.flags.c_contiguous
+    np.testing.assert_array_equal(table.x, np.float32(x))
+    assert table.y.dtype == (np.float32 if isinstance(y[0], float) else np.int64)
+    assert table.y.tolist() == y
+    assert table.classes == classes
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_batches_are_copies(shuffle):
-    x = np.zeros((4, 2))
-    for (batch,) in DataLoader((x,), batch_size=2, shuffle=shuffle, seed=0):
-        batch += 1
-    assert not x.any()
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, "is empty"),
+        ("a,b\n", {}, "has a header and no rows below it"),
+        ("a;b\n1;2\n", {}, "found one column; is the delimiter ','"),
+        ("a,b\n1,2\n3\n", {}, "line 3: expected 2 cells, as line 1 has, found 1"),
+        ("a,b,c\n1,x,2\n", {}, "line 2, column 'b': expected a finite number, found 'x'"),
+        ("a,b,c\n1,2,3\n1,,2\n", {}, "line 3, column 'b': expected a finite number, found ''"),
+        ("1,2\nnan,2\n", {}, "line 2, column '1': expected a finite number, found 'nan'"),
+        ("1,2\n1e39,2\n", {}, "line 2, column '1': expected a finite number, found '1e39'"),
+        ("1,2\n1_0,2\n", {}, "line 2, column '1': expected a finite number, found '1_0'"),
+        ("a,2020,b\n1,2,3\n", {}, "line 1, column '1': .* header=True if this line names the col"),
+        ("a,b\n1,2\n1,?\n", {}, r"line 3, column 'b': expected a finite number, found '\?'"),
+        ("a,b\n1,x\n1,\n", {}, "line 2, column 'b': expected a finite number, found 'x'"),
+        (PLAIN, {"target": "kind"}, "has no line that names its columns, so 'kind' is not known"),
+        (IRIS, {"target": "kin"}, "no column 'kin', only length, width, kind; did you mean 'kind'"),
+        (PLAIN, {"target": 3}, "has 3 columns, none at position 3"),
+        (PLAIN, {"target": -4}, "has 3 columns, none at position -4"),
+        (b"a,b\n\xff,1\n", {}, "is no CSV file in UTF-8"),
+    ],
+)
+def test_load_csv_refuses(tmp_path, text, options, message):
+    path = tmp_path / "data.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message) as caught:
+        load_csv(path, **options)
+    assert str(caught.value).startswith(str(path))
 
 
-def test_order_is_a_function_of_seed_and_epoch():
-    loader = DataLoader((np.arange(50),), 7, shuffle=True, seed=1)
-    epochs = [rows(loader) for _ in range(3)]
-    assert loader.epoch == 3
-    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-
-    mg.manual_seed(99)
-    mg.rand(1000)
-    again = DataLoader((np.arange(50),), 7, shuffle=True, seed=1)
-    again.epoch = 2
-    assert rows(again) == epochs[2]
-    again.epoch = 0
-    assert rows(again) == epochs[0]
-    assert rows(DataLoader((np.arange(50),), 7, shuffle=True, seed=2)) != epochs[0]
+def test_load_csv_of_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        load_csv(tmp_path / "nothing.csv")
 
 
-def test_order_is_not_the_default_generators():
-    mg.manual_seed(1)
-    drawn = mg.random.permutation(50).tolist()
-    assert rows(DataLoader((np.arange(50),), 50, shuffle=True, seed=1)) != [drawn]
+@pytest.fixture
+def pillow():
+    """Pillow's Image module; the extra `images` brings it."""
+    return pytest.importorskip("PIL.Image", reason="reading images needs Pillow")
 
 
-def test_epoch_counts_the_iterations_begun():
-    loader = DataLoader((np.arange(50),), 50, shuffle=True, seed=0)
-    left = [next(iter(loader))[0].tolist() for _ in range(2)]
-    assert left[0] != left[1]
-    assert loader.epoch == 2
-    first, second = zip(*zip(loader, loader, strict=True), strict=True)
-    assert [b.tolist() for (b,) in first] != [b.tolist() for (b,) in second]
-    assert loader.epoch == 4
+RAMP = np.arange(6, dtype=np.uint8).reshape(2, 3) * 51
 
 
-def test_seed_comes_from_the_default_generator_once():
-    mg.manual_seed(4)
-    loader = DataLoader((np.arange(30),), 30, shuffle=True)
-    state = mg.random.get_state()
-    epochs = [rows(loader), rows(loader)]
-    np.testing.assert_array_equal(mg.random.get_state(), state)
-    mg.manual_seed(4)
-    same, other = (DataLoader((np.arange(30),), 30, shuffle=True) for _ in range(2))
-    assert [rows(same), rows(same)] == epochs
-    assert rows(other) != epochs[0]
-    mg.manual_seed(4)
-    before = mg.random.get_state()
-    DataLoader((np.arange(30),), 30)
-    np.testing.assert_array_equal(mg.random.get_state(), before)
+def write_images(folder, pillow, files):
+    for name, array in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pillow.fromarray(array).save(folder / name)
+    return folder
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_loader_refuses_a_batch_size(size):
-    with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {size}"):
-        DataLoader((np.zeros(3),), size)
+def test_load_images(tmp_path, pillow):
+    files = {"dog/b.png": RAMP, "dog/a.PNG": RAMP * 0, "cat/deep/c.png": RAMP}
+    write_images(tmp_path, pillow, files)
+    (tmp_path / "dog" / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden").mkdir()
+    images, labels, classes = load_images(tmp_path)
+    assert classes == ("cat", "dog")
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [0, 1, 1]
+    assert images.dtype == np.float32
+    np.testing.assert_array_equal(images, np.float32([RAMP, RAMP * 0, RAMP]) / np.float32(255))
 
 
-def test_loader_refuses_what_is_no_data_set():
-    with pytest.raises(TypeError, match="expected a TensorDataset or a tuple of arrays, got ndarr"):
-        DataLoader(np.zeros(3))
-    with pytest.raises(ValueError, match="same first length"):
-        DataLoader((np.zeros(3), np.zeros(2)))
+def test_load_images_with_colours(tmp_path, pillow):
+    red = np.zeros((2, 3, 3), np.uint8)
+    red[..., 0] = 255
+    clear = np.zeros((2, 3, 4), np.uint8)
+    write_images(tmp_path, pillow, {"a/1.png": RAMP, "a/2.png": red, "b/3.png": clear})
+    images = load_images(str(tmp_path)).images
+    assert images.shape == (3, 3, 2, 3)
+    np.testing.assert_array_equal(images[0], np.float32([RAMP] * 3) / np.float32(255))
+    assert images[1, 0].min() == 1
+    assert images[1, 1:].max() == 0
+    assert images[2].min() == 1  # what is transparent is white
 
 
-def test_order_is_the_same_in_another_process():
-    code = (
-        "import numpy as np; from minigrad.data import DataLoader;"
-        "print([b.tolist() for (b,) in DataLoader((np.arange(20),), 6, shuffle=True, seed=7)])"
+@pytest.mark.parametrize(("size", "shape"), [(4, (4, 4)), ((2, 3), (2, 3)), ((1, 5), (1, 5))])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_load_images_of_a_size(tmp_path, pillow, size, shape, dtype):
+    white = np.iinfo(dtype).max
+    files = {"a/1.png": np.full((9, 8), white, dtype), "a/2.png": np.full((3, 7), white, dtype)}
+    images = load_images(write_images(tmp_path, pillow, files), size).images
+    assert images.shape == (2, *shape)
+    np.testing.assert_array_equal(images, np.ones((2, *shape), np.float32))
+
+
+def test_load_images_refuses(tmp_path, pillow):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
+        load_images(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="expected a sub-folder of images for each class"):
+        load_images(tmp_path)
+    write_images(tmp_path, pillow, {"a/1.png": RAMP, "b/2.png": RAMP.T})
+    with pytest.raises(ValueError, match=r"2\.png has 3×2 pixels, but .*1\.png 2×3; size="):
+        load_images(tmp_path)
+    with pytest.raises(ValueError, match=r"size must be \(rows, columns\) of at least 1, got 0"):
+        load_images(tmp_path, 0)
+    (tmp_path / "c").mkdir()
+    with pytest.raises(ValueError, match=r"c has no PNG or JPEG image"):
+        load_images(tmp_path, 4)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_images_that_are_damaged(tmp_path, pillow, content):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20), np.uint8)
+    path = write_images(tmp_path, pillow, {"a/1.png": noise}) / "a" / "1.png"
+    path.write_bytes(path.read_bytes()[:200] if content is None else content)
+    for call in (lambda: load_images(tmp_path), lambda: read_image(path)):
+        with pytest.raises(ValueError, match=r"1\.png is no whole PNG or JPEG image: "):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("L", RAMP / 255), ("1", RAMP > 127), ("RGB", RAMP / 255), ("RGBA", RAMP / 255)],
+)
+def test_read_image(tmp_path, pillow, mode, expected):
+    pillow.fromarray(RAMP).convert(mode, dither=0).save(tmp_path / "a.png")
+    image = read_image(str(tmp_path / "a.png"))
+    assert image.dtype == np.float32
+    np.testing.assert_allclose(image, expected, atol=1e-6)
+    assert read_image(tmp_path / "a.png", 8).shape == (8, 8)
+
+
+def test_read_image_of_sixteen_bits(tmp_path, pillow):
+    pillow.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    np.testing.assert_allclose(read_image(tmp_path / "a.png"), RAMP / 255, atol=1e-6)
+
+
+def test_read_image_of_a_photograph(tmp_path, pillow):
+    pillow.fromarray(np.full((6, 4), 128, np.uint8)).save(tmp_path / "a.jpg", exif=b"")
+    np.testing.assert_allclose(
+        read_image(tmp_path / "a.jpg"), np.full((6, 4), 128 / 255), atol=0.01
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    expected = rows(DataLoader((np.arange(20),), 6, shuffle=True, seed=7))
-    assert run.stdout.strip() == str(expected)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [RAMP, RAMP.astype(np.uint16) * 257, *((RAMP / 255).astype(dtype) for dtype in FLOATS)],
+    ids=lambda array: str(array.dtype),
+)
+def test_read_image_of_an_array(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    image = read_image(tmp_path / "a.npy")
+    assert image.dtype == np.float32
+    np.testing.assert_allclose(image, RAMP / 255, atol=1e-3 if array.dtype == np.float16 else 1e-6)
+    assert read_image(tmp_path / "a.npy", (2, 3)).tolist() == image.tolist()
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((2, 3, 3), np.uint8), r"an image \(rows, columns\) .* found uint8 \(2, 3, 3\)"),
+        (np.zeros((2, 3), np.int64), r"expected an image .* found int64 \(2, 3\)"),
+        (np.zeros((0, 3), np.uint8), r"expected an image .* found uint8 \(0, 3\)"),
+        (np.full((2, 3), 255.0), r"must lie in \[0, 1\], found 255.0 at \(0, 0\)"),
+        (np.array([[0.5, np.nan]]), r"must lie in \[0, 1\], found nan at \(0, 1\)"),
+        (np.array([[{}]], object), "is no .npy file of numbers"),
+        (None, "is no .npy file of numbers"),
+    ],
+)
+def test_read_image_refuses_an_array(tmp_path, array, message):
+    path = tmp_path / "a.npy"
+    if array is None:
+        path.write_bytes(b"PK and so on")
+    else:
+        np.save(path, array)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.npy"])
+def test_read_image_of_no_file(tmp_path, pillow, name):
+    with pytest.raises(FileNotFoundError, match=name):
+        read_image(tmp_path / name)
+
+
+def test_images_name_the_extra_they_need(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    np.save(tmp_path / "a.npy", RAMP)
+    for path, size in (("a.png", None), ("a.npy", 7)):
+        with pytest.raises(ImportError, match=r'pip install "minigrad\[images\]"'):
+            read_image(tmp_path / path, size)

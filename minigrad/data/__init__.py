@@ -1,15 +1,37 @@
 """Data sets, their readers, and the loader that cuts them into batches."""
 
-from .datasets import Part, Splits, load_digits, load_mnist
+from .base import Dataset, Subset, TensorDataset, default_collate, random_split
+from .datasets import (
+    FASHION_CLASSES,
+    Part,
+    Splits,
+    load_digits,
+    load_fashion_mnist,
+    load_mnist,
+)
+from .files import ImageFolder, Table, load_csv, load_images, read_image
 from .idx import read_idx
-from .loader import DataLoader, TensorDataset
+from .loader import DataLoader
+from .standardizer import Standardizer
 
 __all__ = [
+    "FASHION_CLASSES",
     "DataLoader",
+    "Dataset",
+    "ImageFolder",
     "Part",
     "Splits",
+    "Standardizer",
+    "Subset",
+    "Table",
     "TensorDataset",
+    "default_collate",
+    "load_csv",
     "load_digits",
+    "load_fashion_mnist",
+    "load_images",
     "load_mnist",
+    "random_split",
     "read_idx",
+    "read_image",
 ]

@@ -1,12 +1,14 @@
-"""Sets of handwritten digits: the one that is shipped, and MNIST from its files."""
+"""Sets of small images: the digits that are shipped, MNIST and Fashion-MNIST."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..random import Generator, permutation
+from .download import RemoteFile, data_folder, fetch
 from .idx import read_idx
 
 Array = np.ndarray[Any, Any]
@@ -45,16 +47,108 @@ _DATASET_FILES = {
     "labels": "{part}-labels{mark}idx1-ubyte{packed}",
 }
 
+# Sizes and sums as TensorFlow Datasets lists them (url_checksums/mnist.txt, fashion_mnist.txt).
+_MNIST_MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+_MNIST_FILES = {
+    ("train", "images"): RemoteFile(
+        "train-images-idx3-ubyte.gz",
+        9912422,
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    ),
+    ("train", "labels"): RemoteFile(
+        "train-labels-idx1-ubyte.gz",
+        28881,
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    ),
+    ("t10k", "images"): RemoteFile(
+        "t10k-images-idx3-ubyte.gz",
+        1648877,
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    ),
+    ("t10k", "labels"): RemoteFile(
+        "t10k-labels-idx1-ubyte.gz",
+        4542,
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
+}
+_FASHION_MIRRORS = (
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+)
+_FASHION_FILES = {
+    ("train", "images"): RemoteFile(
+        "train-images-idx3-ubyte.gz",
+        26421880,
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    ),
+    ("train", "labels"): RemoteFile(
+        "train-labels-idx1-ubyte.gz",
+        29515,
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    ),
+    ("t10k", "images"): RemoteFile(
+        "t10k-images-idx3-ubyte.gz",
+        4422102,
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    ),
+    ("t10k", "labels"): RemoteFile(
+        "t10k-labels-idx1-ubyte.gz",
+        5148,
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
+}
 
-def load_mnist(folder: str | os.PathLike[str]) -> Splits:
-    """Return MNIST from the four IDX files in a folder, split 55,000 / 5,000 / 10,000.
+#: What the labels 0 to 9 of Fashion-MNIST stand for.
+FASHION_CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 
-    The files have their standard names, `train-images-idx3-ubyte` and so on (`.idx3-ubyte` as
-    well), plain or with `.gz`. Pixels are divided by 255. The validation part is one training
-    image in twelve, every class in proportion, always the same. FileNotFoundError for what is
-    missing; ValueError, with the path, for a file that is not what its name says.
+
+def load_mnist(folder: str | os.PathLike[str] | None = None) -> Splits:
+    """Return MNIST from its four IDX files, split 55,000 / 5,000 / 10,000.
+
+    Without a folder the files are in the user's cache, or in `mnist` below the folder that
+    MINIGRAD_DATA names; what is missing there is downloaded and checked. The files have their
+    standard names, `train-images-idx3-ubyte` and so on (`.idx3-ubyte` as well), plain or with
+    `.gz`. Pixels are divided by 255. The validation part is one training image in twelve, every
+    class in proportion, always the same. FileNotFoundError for what is missing in a given folder;
+    ConnectionError where nothing can be downloaded; ValueError, with the path, for a file that is
+    not what its name says.
     """
-    folder = Path(folder)
+    if folder is None:
+        folder = _fetched("mnist", _MNIST_FILES, _MNIST_MIRRORS)
+    return _read_splits(Path(folder))
+
+
+def load_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Splits:
+    """Return Fashion-MNIST, images of ten kinds of clothes, as `load_mnist` returns MNIST.
+
+    FASHION_CLASSES names the labels. Xiao et al., "Fashion-MNIST: a novel image dataset for
+    benchmarking machine learning algorithms" (2017); MIT licence.
+    """
+    if folder is None:
+        folder = _fetched("fashion-mnist", _FASHION_FILES, _FASHION_MIRRORS)
+    return _read_splits(Path(folder))
+
+
+def _fetched(
+    name: str, files: Mapping[tuple[str, str], RemoteFile], mirrors: Sequence[str]
+) -> Path:
+    """Return the data set's folder in the cache after downloading what is missing there."""
+    folder = data_folder() / name
+    for (part, kind), file in files.items():
+        try:
+            _find(folder, part, kind)
+        except FileNotFoundError:
+            fetch(file, mirrors, folder)
+    return folder
+
+
+def _read_splits(folder: Path) -> Splits:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     learn, test = _read_pair(folder, "train"), _read_pair(folder, "t10k")
