@@ -927,6 +927,18 @@ def reference_cross_entropy(logits, labels, weight=None, *, ignore_index, label_
     return -(target * np.log(p)).sum(axis=1), mass * p - target
 
 
+def reference_nll(log_p, labels, weight=None, *, ignore_index):
+    used = labels != ignore_index
+    safe = np.where(used, labels, 0)
+    share = used * (np.ones(log_p.shape[1]) if weight is None else weight)[safe]
+    return -share * log_p[np.arange(len(labels)), safe]
+
+
+def reference_binary(logits, target, pos_weight=1):
+    p = 1 / (1 + np.exp(-logits))
+    return -pos_weight * target * np.log(p) - (1 - target) * np.log(1 - p)
+
+
 LABELLED = [
     ({"ignore_index": -100, "label_smoothing": 0.0}, None),
     ({"ignore_index": -100, "label_smoothing": 0.1}, None),
@@ -1002,6 +1014,74 @@ NEURAL = {
                 r"\[0, 3\).* -1 at position 0",
                 LABELLED[0][0],
             ),
+        ),
+    ),
+    "nll_loss": Row(
+        TABLE["nll_loss"],
+        reference_nll,
+        (
+            Case((Reals((4, 3)), Ints((4,), 0, 3)), {"ignore_index": -100}),
+            Case((Reals((4, 3)), Ints((4,), 0, 3), Reals((3,), POSITIVE)), {"ignore_index": 2}),
+            Case((Reals((0, 3)), Ints((0,))), {"ignore_index": -100}),
+        ),
+        result=floating,
+        kinks=(
+            Kink(
+                ([[-math.inf, 0.0], [-1.0, -math.inf]], np.array([1, 0])),
+                ([[0.0, -1.0], [-1.0, 0.0]], None),
+                {"ignore_index": -100},
+            ),
+        ),
+        wrong=(
+            Wrong(
+                (np.ones((2, 3)), np.array([0, 3])),
+                ValueError,
+                r"\[0, 3\) or be -100.* 3 at position 1",
+                {"ignore_index": -100},
+            ),
+        ),
+    ),
+    "binary_cross_entropy_with_logits": Row(
+        TABLE["binary_cross_entropy_with_logits"],
+        reference_binary,
+        (
+            *(Case((Reals(shape), Reals(shape, ((0.1, 0.9),)))) for shape in SHAPES),
+            Case((Reals((2, 3)), Reals((2, 3), ((0.1, 0.9),)), Reals((3,), POSITIVE))),
+            Case((Reals((2, 3)), Reals((2, 3), ((0.1, 0.9),)), Reals((), POSITIVE))),
+        ),
+        result=floating,
+        kinks=(
+            Kink(
+                ([-1e4, 1e4, -1e4, 1e4], [0.0, 0.0, 1.0, 1.0]), ([0.0, 1, -1, 0], [1e4, -1e4] * 2)
+            ),
+            Kink(
+                ([-1e4, 1e4, 1e4], [1.0, 1.0, 0.0], 2.0),
+                ([-2.0, 0.0, 1.0], [2e4, -1e4, -1e4], 1e4),
+            ),
+        ),
+        wrong=(NO_FIT,),
+    ),
+    "one_hot": Row(
+        mg.one_hot,
+        lambda labels, num_classes: np.eye(num_classes, dtype=np.int64)[labels],
+        tuple(
+            Case((Ints(shape, 0, 4, dtype),), {"num_classes": 4})
+            for shape in SHAPES
+            for dtype in (np.int64, np.uint8)
+        ),
+        order=0,
+        result=index,
+        wrong=(
+            Wrong(
+                (np.array([[0, 1], [4, 2]]),),
+                ValueError,
+                r"\[0, 4\); got 4 at position",
+                {"num_classes": 4},
+            ),
+            Wrong((np.array([0, -1]),), ValueError, "-1 at position 1", {"num_classes": 4}),
+            Wrong((np.ones(2),), TypeError, "integer labels, got float64", {"num_classes": 4}),
+            Wrong((np.empty(0, int),), ValueError, "no label to infer"),
+            Wrong((np.array([1]),), ValueError, "a count, or -1.*got -2", {"num_classes": -2}),
         ),
     ),
     "linear": Row(
@@ -1147,19 +1227,40 @@ def updated(name, *changed):
     return f
 
 
-def reference_sgd(p, g, v, step, lr, momentum, dampening, weight_decay, nesterov):
-    g = g + weight_decay * p
+def penalised(p, g, weight_decay, l1):
+    return g + weight_decay * p + (0 if l1 is None else l1 * np.sign(p))
+
+
+def reference_sgd(p, g, v, step, lr, momentum, dampening, weight_decay, l1=None, *, nesterov):
+    g = penalised(p, g, weight_decay, l1)
     if v is None:
         return (p - lr * g,)
     v = momentum * v + (1 if step == 1 else 1 - dampening) * g
     return p - lr * (g + momentum * v if nesterov else v), v
 
 
-def reference_adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled):
+def reference_adagrad(p, g, total, step, lr, lr_decay, eps, weight_decay, l1=None):
+    g = penalised(p, g, weight_decay, l1)
+    total = total + g**2
+    return p - lr / (1 + (step - 1) * lr_decay) * g / (np.sqrt(total) + eps), total
+
+
+def reference_rmsprop(p, g, v, mean, velocity, lr, alpha, eps, weight_decay, momentum, l1=None):
+    g = penalised(p, g, weight_decay, l1)
+    variance = v = alpha * v + (1 - alpha) * g**2
+    if mean is not None:
+        mean = alpha * mean + (1 - alpha) * g
+        variance = v - mean**2
+    g = g / (np.sqrt(variance) + eps)
+    if velocity is not None:
+        g = velocity = momentum * velocity + g
+    return tuple(x for x in (p - lr * g, v, mean, velocity) if x is not None)
+
+
+def reference_adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, l1=None, *, decoupled):
+    g = penalised(p, g, 0 if decoupled else weight_decay, l1)
     if decoupled:
         p = p - lr * weight_decay * p
-    else:
-        g = g + weight_decay * p
     m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
     m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
     return p - lr * m_hat / (np.sqrt(v_hat) + eps), m, v
@@ -1196,20 +1297,62 @@ UPDATES = {
                     Reals(shape),
                     Reals(shape),
                     Reals(shape) if momentum else None,
-                    *hypers(step, 0.1, momentum, 0.5, 0.01),
+                    *hypers(step, 0.1, momentum, 0.5, 0.01, *l1),
                 ),
                 {"nesterov": nesterov},
             )
             for shape in SHAPES
-            for momentum, step, nesterov in [
-                (0.0, 1, False),
-                (0.9, 1, False),
-                (0.9, 2, False),
-                (0.9, 2, True),
+            for momentum, step, nesterov, l1 in [
+                (0.0, 1, False, ()),
+                (0.0, 1, False, (0.2,)),
+                (0.9, 1, False, ()),
+                (0.9, 2, False, ()),
+                (0.9, 2, True, (0.2,)),
             ]
         ),
         order=0,
         writes=(0, 2),
+    ),
+    "adagrad_update": Row(
+        updated("adagrad_update", 0, 2),
+        reference_adagrad,
+        tuple(
+            Case(
+                (
+                    *(Reals(shape) for _ in range(2)),
+                    Reals(shape, POSITIVE),
+                    *hypers(step, 0.1, 0.3, 1e-10, 0.01, *l1),
+                )
+            )
+            for shape in SHAPES
+            for step, l1 in [(1, ()), (3, (0.2,))]
+        ),
+        order=0,
+        writes=(0, 2),
+    ),
+    "rmsprop_update": Row(
+        updated("rmsprop_update", 0, 2, 3, 4),
+        reference_rmsprop,
+        tuple(
+            Case(
+                (
+                    *(Reals(shape) for _ in range(2)),
+                    Reals(shape, ((1.0, 3.0),)),
+                    Reals(shape, ((-0.5, 0.5),)) if centered else None,
+                    Reals(shape) if momentum else None,
+                    *hypers(0.1, 0.9, 1e-8, 0.01, momentum, *l1),
+                )
+            )
+            for shape in SHAPES
+            for centered, momentum, l1 in [
+                (False, 0.0, ()),
+                (True, 0.0, (0.2,)),
+                (False, 0.9, (0.2,)),
+                (True, 0.9, ()),
+            ]
+        ),
+        order=0,
+        writes=(0, 2, 3, 4),
     ),
     "adam_update": Row(
         updated("adam_update", 0, 2, 3),
@@ -1219,15 +1362,39 @@ UPDATES = {
                 (
                     *(Reals(shape) for _ in range(3)),
                     Reals(shape, POSITIVE),
-                    *hypers(step, 0.1, 0.9, 0.99, 1e-8, decay),
+                    *hypers(step, 0.1, 0.9, 0.99, 1e-8, decay, *l1),
                 ),
                 {"decoupled": decoupled},
             )
             for shape in SHAPES
-            for step, decay, decoupled in [(1, 0.0, False), (3, 0.1, False), (2, 0.1, True)]
+            for step, decay, decoupled, l1 in [
+                (1, 0.0, False, ()),
+                (3, 0.1, False, ()),
+                (3, 0.1, False, (0.2,)),
+                (2, 0.1, True, ()),
+                (2, 0.1, True, (0.2,)),
+            ]
         ),
         order=0,
         writes=(0, 2, 3),
+    ),
+    "total_norm": Row(
+        TABLE["total_norm"],
+        lambda *gs, norm_type: np.linalg.norm(np.concatenate([g.ravel() for g in gs]), norm_type),
+        tuple(
+            Case(tuple(map(Reals, shapes)), {"norm_type": norm_type})
+            for shapes in [[()], [(2, 3)], [(2, 3), (), (0,), (4,)]]
+            for norm_type in (1.0, 2.0, 3.5, math.inf)
+        ),
+        order=0,
+        result=lambda dtype: DOUBLE,
+    ),
+    "scale_update": Row(
+        updated("scale_update", 0),
+        lambda g, factor: g * factor,
+        tuple(Case((Reals(shape), *hypers(0.3))) for shape in SHAPES),
+        order=0,
+        writes=(0,),
     ),
 }
 

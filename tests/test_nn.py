@@ -227,6 +227,26 @@ MISUSES = {
         TypeError,
         "Softmax: unexpected keyword 'dim'; minigrad calls it axis=",
     ),
+    "dim of a logarithm": (
+        lambda: nn.LogSoftmax(dim=1),
+        TypeError,
+        "LogSoftmax: unexpected keyword 'dim'; minigrad calls it axis=",
+    ),
+    "start_dim": (
+        lambda: nn.Flatten(start_dim=1),
+        TypeError,
+        "Flatten: unexpected keyword 'start_dim'; minigrad calls it start_axis=",
+    ),
+    "flatten a vector": (
+        lambda: nn.Flatten()(mg.ones(3)),
+        ValueError,
+        r"flatten: axis 1 is out of bounds for 1 dimensions; got shape \(3,\)",
+    ),
+    "p of dropout": (
+        lambda: nn.Dropout(1.5),
+        ValueError,
+        r"Dropout: p must lie in \[0, 1\], got 1.5",
+    ),
     "state of no mapping": (
         lambda: Net().load_state_dict("model.safetensors"),
         TypeError,
@@ -406,6 +426,8 @@ def test_repr():
     )
     assert repr(nn.Sequential()) == "Sequential()"
     assert repr(nn.Softmax(1)) == "Softmax(axis=1)"
+    assert repr(nn.Flatten(2)) == "Flatten(start_axis=2, end_axis=-1)"
+    assert repr(nn.Dropout(0.1)) == "Dropout(p=0.1)"
 
     class Described(nn.Sequential):
         def extra_repr(self):
@@ -482,7 +504,9 @@ ACTIVATIONS = {
     "tanh": (nn.Tanh(), F.tanh, np.tanh(X)),
     "softmax": (nn.Softmax(), F.softmax, EXP / EXP.sum(1, keepdims=True)),
     "softmax of columns": (nn.Softmax(axis=0), None, EXP / EXP.sum(0)),
-    "log_softmax": (None, F.log_softmax, X - np.log(EXP.sum(1, keepdims=True))),
+    "log_softmax": (nn.LogSoftmax(), F.log_softmax, X - np.log(EXP.sum(1, keepdims=True))),
+    "log_softmax of columns": (nn.LogSoftmax(axis=0), None, X - np.log(EXP.sum(0))),
+    "identity": (nn.Identity(3, ignored=True), None, X),
 }
 
 
@@ -492,48 +516,22 @@ def test_activations(module, function, expected):
         np.testing.assert_allclose(call(tensor(X)).numpy(), expected, rtol=1e-12)
 
 
-LABELS, WEIGHT = np.array([1, 3, -100]), np.array([1.0, 2.0, 0.5, 3.0])
-LOGP = X - np.log(EXP.sum(1, keepdims=True))
+def test_flatten():
+    x = mg.ones((2, 3, 4, 5))
+    assert nn.Flatten()(x).shape == (2, 60)
+    assert nn.Flatten(0, 1)(x).shape == (6, 4, 5)
+    assert nn.Flatten(-2)(x).shape == (2, 3, 20)
+    assert nn.Flatten()(mg.ones((0, 3, 4))).shape == (0, 12)
 
 
-def picked(smoothing=0.0, weight=1.0):
-    """The losses of the rows with labels 1 and 3, from the definition."""
-    target = (1 - smoothing) * np.eye(4)[[1, 3]] + smoothing / 4
-    return -(target * weight * LOGP[:2]).sum(axis=1)
-
-
-LOSSES = {
-    "mse": (lambda: nn.MSELoss(), 2 * X, (X**2).mean()),
-    "mse sum": (lambda: nn.MSELoss("sum"), 2 * X, (X**2).sum()),
-    "mse none": (lambda: nn.MSELoss(reduction="none"), 2 * X, X**2),
-    "ce": (lambda: nn.CrossEntropyLoss(), LABELS, picked().mean()),
-    "ce none": (lambda: nn.CrossEntropyLoss(reduction="none"), LABELS, [*picked(), 0]),
-    "ce ignore": (lambda: nn.CrossEntropyLoss(ignore_index=3), [1, 3, 3], picked()[0]),
-    "ce weight": (lambda: nn.CrossEntropyLoss(WEIGHT), LABELS, picked(weight=WEIGHT).sum() / 5),
-    "ce smooth": (
-        lambda: nn.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"),
-        LABELS,
-        picked(0.1).sum(),
-    ),
-    "ce smooth, weight": (
-        lambda: nn.CrossEntropyLoss(weight=tensor(WEIGHT), label_smoothing=0.1),
-        LABELS,
-        picked(0.1, WEIGHT).sum() / 5,
-    ),
-}
-
-
-@pytest.mark.parametrize(("criterion", "target", "expected"), LOSSES.values(), ids=LOSSES)
-def test_losses(criterion, target, expected):
-    loss = criterion()(tensor(X), target)
-    np.testing.assert_allclose(loss.numpy(), expected, rtol=1e-12)
-
-
-def test_the_weight_of_a_loss_is_a_buffer():
-    criterion = nn.CrossEntropyLoss(WEIGHT)
-    assert values(criterion) == {"weight": WEIGHT.tolist()}
-    assert list(criterion.parameters()) == []
-    assert values(nn.CrossEntropyLoss()) == {}
+@pytest.mark.parametrize("p", [0.0, 0.25, 1.0])
+def test_dropout_follows_the_mode(p):
+    mg.manual_seed(0)
+    layer, x = nn.Dropout(p), mg.ones((100, 100))
+    dropped = layer(x).numpy()
+    assert set(np.unique(dropped)) <= {0.0, np.float32(1 / (1 - p)) if p < 1 else 0.0}
+    assert (dropped == 0).mean() == pytest.approx(p, abs=0.01)
+    assert layer.eval()(x) is x
 
 
 # name, options, bound of a uniform or deviation of a normal distribution for a (50, 20, 3) weight

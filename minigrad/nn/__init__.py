@@ -1,23 +1,46 @@
 """Modules, their parameters, losses and initialisers."""
 
-from . import functional, init
-from .activation import ReLU, Sigmoid, Softmax, Tanh
-from .container import Sequential
-from .linear import Linear
-from .loss import CrossEntropyLoss, MSELoss
+from . import functional, init, utils
+from .activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .container import ModuleDict, ModuleList, Sequential
+from .dropout import Dropout
+from .linear import LazyLinear, Linear
+from .loss import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from .module import Module, Parameter
+from .shape import Flatten, Identity
+from .stateless import functional_call
 
 __all__ = [
+    "BCEWithLogitsLoss",
     "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "L1Loss",
+    "LazyLinear",
     "Linear",
+    "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
+    "ModuleList",
+    "NLLLoss",
     "Parameter",
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Tanh",
     "functional",
+    "functional_call",
     "init",
+    "utils",
 ]

@@ -29,16 +29,27 @@ class Tanh(Module):
         return F.tanh(x)
 
 
-class Softmax(Module):
-    """exp(x) / Σ exp(x) along an axis."""
+class _AlongAxis(Module):
+    """The base of functions along one axis."""
 
     def __init__(self, axis: int = -1, **unknown: Any) -> None:
         super().__init__()
-        reject_unknown("Softmax", unknown)
+        reject_unknown(type(self).__name__, unknown)
         self.axis = axis
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
+
+
+class Softmax(_AlongAxis):
+    """exp(x) / Σ exp(x) along an axis."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.axis)
 
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"
+
+class LogSoftmax(_AlongAxis):
+    """log(softmax(x)) along an axis, without overflow or log(0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.log_softmax(x, self.axis)

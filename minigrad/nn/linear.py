@@ -1,9 +1,12 @@
 """Dense layers."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from ..backends import Backend
 from ..engine import Tensor
-from ..ops.creation import zeros
+from ..ops.creation import asarray, zeros
 from . import functional as F
 from . import init
 from .module import Module, Parameter
@@ -18,10 +21,15 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(zeros((out_features, in_features)))
-        self.bias = Parameter(zeros(out_features)) if bias else None
+        self._allocate(in_features, out_features, bias)
         self.reset_parameters()
+
+    def _allocate(
+        self, in_features: int, out_features: int, bias: bool, backend: Backend | None = None
+    ) -> None:
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(zeros((out_features, in_features), backend=backend))
+        self.bias = Parameter(zeros(out_features, backend=backend)) if bias else None
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
@@ -38,3 +46,42 @@ class Linear(Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+class LazyLinear(Linear):
+    """A Linear that takes in_features from its first batch and is a plain `Linear` from then on.
+
+    Its parameters, on the batch's backend, are drawn at that moment, or read by `load_state_dict`;
+    before it has none, and asking for them, for an optimizer too, is a RuntimeError.
+    """
+
+    _lazy = True
+
+    def __init__(self, out_features: int, bias: bool = True) -> None:
+        Module.__init__(self)
+        self.out_features, self._has_bias = out_features, bias
+
+    def reset_parameters(self) -> None:
+        """Do nothing: there is nothing to draw yet."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if isinstance(x, Tensor) else asarray(x)
+        if not x.ndim:
+            raise ValueError("LazyLinear: x needs an axis of features, got a 0-d tensor")
+        self._become_linear(x.shape[-1], x.backend)
+        self.reset_parameters()
+        return self.forward(x)
+
+    def _take_sizes(self, state: Mapping[str, Any], path: str, like: Tensor | None) -> bool:
+        weight = state.get(f"{path}.weight" if path else "weight")
+        shape: Sequence[int] = getattr(weight, "shape", ())
+        features = shape[1] if len(shape) == 2 else 0
+        self._become_linear(features, None if like is None else like.backend)
+        return weight is not None
+
+    def _become_linear(self, in_features: int, backend: Backend | None) -> None:
+        self.__class__ = Linear  # type: ignore[assignment]
+        self._allocate(in_features, self.out_features, vars(self).pop("_has_bias"), backend)
+
+    def extra_repr(self) -> str:
+        return f"in_features=?, out_features={self.out_features}, bias={self._has_bias}"

@@ -1,22 +1,29 @@
 """Functions of neural networks. What a derivative needs again is an output, a residual."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from ..engine import Op, Tensor, apply
 from . import random
-from .creation import asarray, astype
-from .elementwise import absorb, equal, exp, not_equal, where
+from .creation import asarray, astype, ones_like
+from .elementwise import absorb, clip, elementwise, equal, exp, not_equal, sigmoid, where
 from .reductions import accurate_sum, axis_of, reject_unknown, sum_op, sum_to
 from .shape import expand_dims, permute_dims, reshape
 
 __all__ = [
+    "binary_cross_entropy_with_logits",
     "cross_entropy",
     "dropout",
+    "l1_loss",
     "linear",
     "log_softmax",
     "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "smooth_l1_loss",
     "softmax",
 ]
 
@@ -74,6 +81,39 @@ def _along(op: Op, x: Tensor, axis: int, unknown: Mapping[str, Any]) -> Tensor:
     return result
 
 
+def _is_class(xp: Any, labels: Any, classes: int) -> Any:
+    """Return for each label which of the classes it is: booleans with one axis more."""
+    return labels[..., None] == xp.arange(classes)
+
+
+def _one_hot_forward(xp: Any, labels: Any, *, classes: int) -> Any:
+    bad = (labels < 0) | (labels >= classes)
+    xp.refuse(bad, labels, f"one_hot: labels must lie in [0, {classes})")
+    return xp.astype(_is_class(xp, labels, classes), np.int64)
+
+
+_one_hot = Op("one_hot", _one_hot_forward)
+
+
+def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
+    """Return int64 rows with a 1 at the label's place: shape labels.shape + (num_classes,).
+
+    labels: integers in [0, num_classes), ValueError for others. num_classes -1: the largest label
+    plus 1, for which a device is waited for; ValueError where there is no label at all.
+    """
+    labels = labels if isinstance(labels, Tensor) else asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: expected integer labels, got {labels.dtype}")
+    if num_classes < -1:
+        raise ValueError(f"one_hot: num_classes is a count, or -1 to infer it; got {num_classes}")
+    if num_classes == -1:
+        if not labels.size:
+            raise ValueError("one_hot: there is no label to infer num_classes from; pass it")
+        num_classes = max(int(labels.max()) + 1, 0)
+    rows: Tensor = _one_hot(labels, classes=int(num_classes))
+    return rows
+
+
 def _target_forward(
     xp: Any,
     labels: Any,
@@ -85,17 +125,26 @@ def _target_forward(
     dtype: Any,
 ) -> Any:
     """Return the rows of class probabilities that labels stand for, smoothed, then weighted."""
-    valid = (labels != ignore_index)[:, None]
-    one_hot = xp.where(valid, labels[:, None], 0) == xp.arange(classes)
-    target = (1 - label_smoothing) * one_hot
+    valid = labels != ignore_index
+    target = (1 - label_smoothing) * _is_class(xp, xp.where(valid, labels, 0), classes)
     if weight is not None:
         # The smoothed part is weighted by each class, the rest by the label's, which is the same.
         target = target * weight
     smooth = label_smoothing / classes * (1 if weight is None else weight)
-    return xp.astype(xp.where(valid, target + smooth, 0), dtype)
+    return xp.astype(xp.where(valid[:, None], target + smooth, 0), dtype)
 
 
 _target = Op("cross_entropy_target", _target_forward)
+
+
+def _refuse_labels(xp: Any, name: str, labels: Any, classes: int, ignore_index: int) -> Any:
+    """Return where labels are no class and not ignored, which is refused: a device goes on."""
+    if not classes:
+        raise ValueError("expected at least one class")
+    outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+    valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
+    xp.refuse(outside, labels, f"{name}: {valid}")
+    return outside
 
 
 def _cross_entropy_forward(
@@ -108,11 +157,7 @@ def _cross_entropy_forward(
     label_smoothing: float,
 ) -> tuple[Any, Any]:
     classes = logits.shape[1]
-    if not classes:
-        raise ValueError("expected at least one class")
-    outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
-    valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
-    xp.refuse(outside, labels, f"softmax_cross_entropy: {valid}")
+    outside = _refuse_labels(xp, "softmax_cross_entropy", labels, classes, ignore_index)
     target = _target_forward(
         xp,
         labels,
@@ -193,51 +238,165 @@ def cross_entropy(
     0 where no row is left. ValueError for shapes that do not fit and labels outside [0, c).
     """
     _check_reduction(reduction)
-    logits = logits if isinstance(logits, Tensor) else asarray(logits)
-    if not isinstance(target, Tensor):
-        target = asarray(target, copy=True, backend=logits.backend)
-    if not logits.ndim:
-        raise ValueError("cross_entropy: logits need an axis of classes, got a 0-d tensor")
-    axis = 1 if logits.ndim > 1 else 0
-    classes, rows = logits.shape[axis], logits.shape[:axis] + logits.shape[axis + 1 :]
-    soft = target.dtype.kind == "f"
-    expected = logits.shape if soft else rows
-    if target.dtype.kind not in "iuf":
-        raise TypeError(
-            f"cross_entropy: expected integer labels or class probabilities, got {target.dtype}"
-        )
-    if target.shape != expected:
-        raise ValueError(
-            f"cross_entropy: for logits of shape {logits.shape}, "
-            f"{'class probabilities' if soft else 'labels'} have shape {expected}, "
-            f"not {target.shape}"
-        )
+    logits, target, axis = _by_class("cross_entropy", "logits", logits, target, probabilities=True)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing} is not in [0, 1]")
-    if weight is not None:
-        weight = weight if isinstance(weight, Tensor) else asarray(weight, backend=logits.backend)
-        if weight.shape != (classes,):
-            raise ValueError(
-                f"cross_entropy: expected one weight for each of {classes} classes, "
-                f"got shape {weight.shape}"
-            )
-    order = (*range(axis), *range(axis + 1, logits.ndim), axis)
-    if soft:
+    weight = _class_weight("cross_entropy", weight, logits, axis)
+    if target.dtype.kind == "f":
+        classes = logits.shape[axis]
         smoothed = (1 - label_smoothing) * target + label_smoothing / max(classes, 1)
         if weight is not None:
             smoothed = smoothed * weight.reshape((classes,) + (1,) * (logits.ndim - axis - 1))
         # absorb: a class of probability 0 counts nothing, even where its logit is -inf.
         loss = -absorb(smoothed, log_softmax(logits, axis)).sum(axis=axis)
         return _reduced(loss, reduction) if loss.size else loss.sum()
-    flat = logits if axis == logits.ndim - 1 else permute_dims(logits, order)
-    labels = reshape(target, (target.size,))
-    loss, _ = apply(
-        _cross_entropy,
-        (reshape(flat, (target.size, classes)), labels, weight),
-        {"ignore_index": ignore_index, "label_smoothing": float(label_smoothing)},
+    params = {"ignore_index": ignore_index, "label_smoothing": float(label_smoothing)}
+
+    def rows(logits: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = apply(_cross_entropy, (logits, labels, weight), params)[0]
+        return loss
+
+    return _loss_of_labels(rows, logits, target, weight, axis, ignore_index, reduction)
+
+
+def _nll_forward(xp: Any, log_p: Any, labels: Any, weight: Any = None, *, ignore_index: int) -> Any:
+    outside = _refuse_labels(xp, "nll_loss", labels, log_p.shape[1], ignore_index)
+    used = (labels != ignore_index) & ~outside
+    safe = xp.where(used, labels, 0)
+    share = xp.astype(xp.where(used, 1 if weight is None else weight[safe], 0), log_p.dtype)
+    picked = log_p[xp.arange(log_p.shape[0]), safe]
+    # A row that does not count is 0, even where its log-probability is -inf.
+    loss = share * xp.where(share == 0, 0, -picked)
+    return xp.where(outside, xp.nan, loss)
+
+
+def _nll_log_p(
+    g: Tensor,
+    labels: Tensor,
+    weight: Tensor | None,
+    log_p_shape: tuple[int, int],
+    log_p_dtype: Any,
+    ignore_index: int,
+) -> Tensor:
+    target = _target(
+        labels,
+        weight,
+        classes=log_p_shape[1],
+        ignore_index=ignore_index,
+        label_smoothing=0.0,
+        dtype=log_p_dtype,
     )
+    return -expand_dims(g, -1) * target
+
+
+#: Rows of log-probabilities (n, c) and labels (n,) -> what each label's is, negated and weighted.
+_nll = Op(
+    "nll_loss",
+    _nll_forward,
+    vjp=dict(log_p=_nll_log_p),
+    promotes=("log_p", "weight"),
+    floating=True,
+)
+
+
+def nll_loss(
+    log_p: Tensor,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return -log_p of the label's class: `cross_entropy` from log-probabilities.
+
+    log_p: (c,), (n, c) or (n, c, ...), as `log_softmax` gives them. target: integer labels of the
+    shape without c. The rest, the mean included, is as in `cross_entropy`.
+    """
+    _check_reduction(reduction)
+    log_p, target, axis = _by_class("nll_loss", "log-probabilities", log_p, target)
+    weight = _class_weight("nll_loss", weight, log_p, axis)
+
+    def rows(log_p: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = apply(_nll, (log_p, labels, weight), {"ignore_index": ignore_index})
+        return loss
+
+    return _loss_of_labels(rows, log_p, target, weight, axis, ignore_index, reduction)
+
+
+def _by_class(
+    name: str, what: str, scores: Any, target: Any, probabilities: bool = False
+) -> tuple[Tensor, Tensor, int]:
+    """Return scores by class and their target as tensors that fit, and the axis of the classes.
+
+    what: what the scores are called in errors. probabilities: whether the target may be class
+    probabilities as well as labels.
+    """
+    scores, target = _tensors(scores, target)
+    if not scores.ndim:
+        raise ValueError(f"{name}: {what} need an axis of classes, got a 0-d tensor")
+    axis = 1 if scores.ndim > 1 else 0
+    soft = probabilities and target.dtype.kind == "f"
+    if not soft and target.dtype.kind not in "iu":
+        expected = "integer labels or class probabilities" if probabilities else "integer labels"
+        raise TypeError(f"{name}: expected {expected}, got {target.dtype}")
+    shape = scores.shape if soft else scores.shape[:axis] + scores.shape[axis + 1 :]
+    if target.shape != shape:
+        raise ValueError(
+            f"{name}: for {what} of shape {scores.shape}, "
+            f"{'class probabilities' if soft else 'labels'} have shape {shape}, "
+            f"not {target.shape}"
+        )
+    return scores, target, axis
+
+
+def _tensors(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Return both as tensors, the target copied: the tape may keep it."""
+    prediction = prediction if isinstance(prediction, Tensor) else asarray(prediction)
+    if not isinstance(target, Tensor):
+        target = asarray(target, copy=True, backend=prediction.backend)
+    return prediction, target
+
+
+def _constant(factors: Any, like: Tensor) -> Tensor:
+    """Return factors as a tensor: numbers, lists and arrays with the dtype of floats like these."""
+    if isinstance(factors, Tensor):
+        return factors
+    dtype = like.dtype if like.dtype.kind == "f" else None
+    return asarray(factors, dtype=dtype, copy=True, backend=like.backend)
+
+
+def _class_weight(name: str, weight: Any, scores: Tensor, axis: int) -> Tensor | None:
+    """Return the factors of the classes as a tensor; ValueError where there is not one for each."""
+    if weight is None:
+        return None
+    factors, classes = _constant(weight, scores), scores.shape[axis]
+    if factors.shape != (classes,):
+        raise ValueError(
+            f"{name}: expected one weight for each of {classes} classes, got shape {factors.shape}"
+        )
+    return factors
+
+
+def _loss_of_labels(
+    rows: Callable[[Tensor, Tensor], Tensor],
+    scores: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    axis: int,
+    ignore_index: int,
+    reduction: str,
+) -> Tensor:
+    """Return the losses that rows(scores (n, c), labels (n,)) gives, in target's shape or reduced.
+
+    Their mean is weighted and without those that are ignored.
+    """
+    last = scores.ndim - 1
+    order = (*range(axis), *range(axis + 1, scores.ndim), axis)
+    flat = scores if axis == last else permute_dims(scores, order)
+    labels = reshape(target, (target.size,))
+    loss = rows(reshape(flat, (target.size, scores.shape[axis])), labels)
     if reduction != "mean":
-        return _reduced(reshape(loss, rows), reduction)
+        return _reduced(reshape(loss, target.shape), reduction)
     mean: Tensor = loss.sum() / _weight_of(labels, weight, ignore_index, loss)
     return mean
 
@@ -261,18 +420,121 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
 
 
-def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
-    """Return the squared differences, or their mean or sum; both of one shape (ValueError)."""
+def _pair(name: str, prediction: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
+    """Return what an elementwise loss compares as tensors; ValueError unless of one shape."""
     _check_reduction(reduction)
-    prediction = prediction if isinstance(prediction, Tensor) else asarray(prediction)
-    if not isinstance(target, Tensor):
-        target = asarray(target, copy=True, backend=prediction.backend)
+    prediction, target = _tensors(prediction, target)
     if prediction.shape != target.shape:
         raise ValueError(
-            f"mse_loss: prediction of shape {prediction.shape} and target of shape {target.shape}"
+            f"{name}: prediction of shape {prediction.shape} and target of shape {target.shape}"
         )
-    loss: Tensor = (prediction - target) ** 2
-    return _reduced(loss, reduction)
+    return prediction, target
+
+
+def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """Return the squared differences, or their mean or sum; both of one shape (ValueError)."""
+    prediction, target = _pair("mse_loss", prediction, target, reduction)
+    return _reduced((prediction - target) ** 2, reduction)
+
+
+def l1_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """Return the absolute differences, or their mean or sum; both of one shape (ValueError)."""
+    prediction, target = _pair("l1_loss", prediction, target, reduction)
+    return _reduced((prediction - target).abs(), reduction)
+
+
+def smooth_l1_loss(
+    prediction: Tensor, target: Any, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """Return d² / 2 beta for differences d up to ±beta and |d| - beta / 2 beyond, or mean or sum.
+
+    beta 0 is `l1_loss`. ValueError for shapes that differ and for a beta below 0. Girshick, "Fast
+    R-CNN" (2015), equation 3.
+    """
+    if not beta >= 0:
+        raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
+    if beta == 0:
+        return l1_loss(prediction, target, reduction)
+    prediction, target = _pair("smooth_l1_loss", prediction, target, reduction)
+    difference = prediction - target
+    limited = clip(difference, -beta, beta)
+    return _reduced((limited / beta) * (difference - limited / 2), reduction)
+
+
+def _binary_forward(xp: Any, logits: Any, target: Any, pos_weight: Any = None) -> Any:
+    yes, no = target, 1 - target
+    if pos_weight is not None:
+        yes = yes * pos_weight
+    small = xp.log1p(xp.exp(-xp.abs(logits)))  # at most log 2: exp(-logits) would overflow
+    # As in absorb: what has no share in the target counts nothing, even where it is infinite.
+    return yes * xp.where(yes == 0, yes, xp.maximum(-logits, 0) + small) + no * xp.where(
+        no == 0, no, xp.maximum(logits, 0) + small
+    )
+
+
+def _binary_logits(g: Tensor, logits: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:
+    if pos_weight is None:
+        return g * (sigmoid(logits) - target)
+    yes = pos_weight * target
+    return g * (sigmoid(logits) * (yes + (1 - target)) - yes)
+
+
+def _binary_target(g: Tensor, logits: Tensor, pos_weight: Tensor | None) -> Tensor:
+    if pos_weight is None:
+        return g * -logits
+    return g * ((pos_weight - 1) * _surprise(logits) - logits)
+
+
+def _surprise(logits: Tensor) -> Tensor:
+    """Return -log sigmoid(logits)."""
+    surprise: Tensor = _binary(logits, ones_like(logits))
+    return surprise
+
+
+#: With p = sigmoid(logits): -pos_weight · target · log p - (1 - target) · log(1 - p).
+_binary: Op = elementwise(
+    "binary_cross_entropy_with_logits",
+    _binary_forward,
+    vjp=dict(
+        logits=_binary_logits,
+        target=_binary_target,
+        pos_weight=lambda g, logits, target: g * (target * _surprise(logits)),
+    ),
+    floating=True,
+)
+
+
+def binary_cross_entropy_with_logits(
+    logits: Tensor,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    """Return -target · log p - (1 - target) · log(1 - p) for p = sigmoid(logits), or mean or sum.
+
+    target: probabilities of logits' shape. weight: factors of the losses, pos_weight: of the part
+    of target alone; both broadcast to that shape. ValueError for shapes that do not fit.
+    """
+    name = "binary_cross_entropy_with_logits"
+    logits, target = _pair(name, logits, target, reduction)
+    weight = _factors(name, "weight", weight, logits)
+    loss: Tensor = _binary(logits, target, _factors(name, "pos_weight", pos_weight, logits))
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _factors(name: str, what: str, values: Any, logits: Tensor) -> Tensor | None:
+    """Return values as a tensor; ValueError unless they broadcast to the shape of logits."""
+    if values is None:
+        return None
+    factors = _constant(values, logits)
+    pairs = zip(reversed(factors.shape), reversed(logits.shape), strict=False)
+    if factors.ndim > logits.ndim or any(n not in (1, m) for n, m in pairs):
+        raise ValueError(
+            f"{name}: {what} of shape {factors.shape} does not broadcast to logits of shape "
+            f"{logits.shape}"
+        )
+    return factors
 
 
 def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:

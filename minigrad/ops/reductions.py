@@ -61,6 +61,7 @@ def axis_of(name: str, axis: int, shape: tuple[int, ...], new: int = 0) -> int:
 def reject_unknown(name: str, unknown: Mapping[str, Any]) -> None:
     """Raise TypeError for keywords that do not exist, naming the ones PyTorch's habit means."""
     meant = {"dim": "axis", "keepdim": "keepdims"}
+    meant |= {"start_dim": "start_axis", "end_dim": "end_axis"}
     for keyword in unknown:
         hint = f"; minigrad calls it {meant[keyword]}=" if keyword in meant else ""
         raise TypeError(f"{name}: unexpected keyword {keyword!r}{hint}")
