@@ -5,10 +5,13 @@ import pytest
 
 import minigrad as mg
 from minigrad import backends, nn
-from minigrad.optim import SGD, Adam, AdamW, Optimizer
+from minigrad.engine import observe
+from minigrad.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from minigrad.serialization import load, save
+from minigrad.watching import Observer
 
 STEPS = 100
+KINDS = [SGD, Adagrad, RMSprop, Adam, AdamW]
 SHAPES = [(3, 4), (), (5,)]
 
 SETTINGS = [
@@ -20,7 +23,20 @@ SETTINGS = [
     (Adam, {}),
     (Adam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4}),
     (Adam, {"lr": 0.05, "weight_decay": 0.1}),
+    (Adam, {"lr": 0.05, "weight_decay": 0.1, "l1": 0.3}),
     (AdamW, {"lr": 0.05, "weight_decay": 0.1}),
+    (AdamW, {"lr": 0.05, "l1": 0.3}),
+    (SGD, {"lr": 0.02, "l1": 0.3}),
+    (SGD, {"lr": 0.02, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "l1": 0.3}),
+    (Adagrad, {}),
+    (Adagrad, {"lr": 0.5, "lr_decay": 0.05}),
+    (Adagrad, {"lr": 0.3, "weight_decay": 0.1, "initial_accumulator_value": 0.4, "eps": 1e-3}),
+    (Adagrad, {"lr": 0.3, "l1": 0.3}),
+    (RMSprop, {}),
+    (RMSprop, {"lr": 0.05, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+    (RMSprop, {"lr": 0.01, "centered": True}),
+    (RMSprop, {"lr": 0.01, "momentum": 0.9}),
+    (RMSprop, {"lr": 0.01, "momentum": 0.5, "centered": True, "weight_decay": 0.1, "l1": 0.3}),
 ]
 settings = pytest.mark.parametrize(
     ("kind", "options"),
@@ -40,6 +56,9 @@ def tensor(array, **options):
     return mg.tensor(array, backend=backends.default(), **options)
 
 
+DECAYS_UNASKED = {"weight_decay": 0.01}
+
+
 def starts():
     rng = np.random.default_rng(0)
     return [rng.normal(size=shape) for shape in SHAPES]
@@ -52,11 +71,14 @@ def gradient(p, t):
 
 def reference(kind, options, p, steps):
     """The updates as the papers write them, on one NumPy array."""
-    o = {"lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False}
-    o |= {"betas": (0.9, 0.999), "eps": 1e-8} | options
-    velocity, m, v = None, 0, 0
+    o = {"lr": 1e-3 if kind in (SGD, Adam, AdamW) else 1e-2, "eps": 1e-8, "betas": (0.9, 0.999)}
+    o |= {"momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False, "l1": 0}
+    o |= {"lr_decay": 0, "initial_accumulator_value": 0, "alpha": 0.99, "centered": False}
+    o |= ({"eps": 1e-10} if kind is Adagrad else {}) | (DECAYS_UNASKED if kind is AdamW else {})
+    o |= options
+    velocity, m, v = None, 0, o["initial_accumulator_value"]
     for t in range(1, steps + 1):
-        g = gradient(p, t)
+        g = gradient(p, t) + o["l1"] * np.sign(p)
         if kind is AdamW:
             p = p * (1 - o["lr"] * o["weight_decay"])
         else:
@@ -68,6 +90,14 @@ def reference(kind, options, p, steps):
                 velocity = o["momentum"] * velocity + (1 - o["dampening"]) * g
             g = g + o["momentum"] * velocity if o["nesterov"] else velocity if o["momentum"] else g
             p = p - o["lr"] * g
+        elif kind is Adagrad:
+            v = v + g**2
+            p = p - o["lr"] / (1 + (t - 1) * o["lr_decay"]) * g / (np.sqrt(v) + o["eps"])
+        elif kind is RMSprop:
+            m, v = (o["alpha"] * mean + (1 - o["alpha"]) * x for mean, x in ((m, g), (v, g**2)))
+            g = g / (np.sqrt(v - o["centered"] * m**2) + o["eps"])
+            velocity = g if velocity is None else o["momentum"] * velocity + g
+            p = p - o["lr"] * velocity
         else:
             b1, b2 = o["betas"]
             m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
@@ -93,20 +123,24 @@ def test_agrees_with_the_papers(kind, options):
 
 @settings
 def test_agrees_with_torch(kind, options):
-    torch = pytest.importorskip("torch")
-    params = [tensor(p, requires_grad=True) for p in starts()]
+    torch = pytest.importorskip("torch", reason="compares with PyTorch (the extra compare)")
+    options, l1 = dict(options), options.get("l1", 0)
+    ours = kind(groups_of(params := [tensor(p, requires_grad=True) for p in starts()]), **options)
+    options.pop("l1", None)
     theirs = [torch.tensor(p, requires_grad=True) for p in starts()]
-    optimizer, other = (
-        kind(params, **options),
-        getattr(torch.optim, kind.__name__)(theirs, **options),
-    )
+    other = getattr(torch.optim, kind.__name__)(groups_of(theirs), **options)
     for t in range(1, STEPS + 1):
-        run(optimizer, params, [t])
-        for p in theirs:
-            p.grad = torch.tensor(gradient(p.detach().numpy(), t))
+        run(ours, params[:-1], [t])  # the last has no gradient
+        for p in theirs[:-1]:
+            p.grad = torch.tensor(gradient(p.detach().numpy(), t)) + l1 * torch.sign(p.detach())
         other.step()
     for p, q in zip(params, theirs, strict=True):
         np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=0, atol=1e-10)
+
+
+def groups_of(params):
+    """Two groups, the second with a learning rate and a decay of its own."""
+    return [{"params": params[:1]}, {"params": params[1:], "lr": 0.03, "weight_decay": 0.02}]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -144,7 +178,7 @@ def test_layout_of_the_state():
     third.grad = mg.ones(1, dtype=np.float64)
     optimizer.step()
     state = optimizer.state_dict()
-    common = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    common = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "l1": 0.0}
     assert state["param_groups"] == [
         {"lr": 0.5, **common, "params": [0, 1]},
         {"lr": 0.25, **common, "params": [2]},
@@ -176,6 +210,84 @@ def test_momentum_can_be_switched_on_later():
     assert p.item() == -1 - (0.5 + 0.5)
 
 
+def test_what_rmsprop_keeps_follows_its_options():
+    plain, both = param(2), param(2)
+    optimizer = RMSprop([{"params": plain}, {"params": both, "momentum": 0.5, "centered": True}])
+    run(optimizer, [plain, both], [1])
+    kept = [list(state) for state in optimizer.state_dict()["state"].values()]
+    assert kept == [["step", "square_avg"], ["step", "square_avg", "grad_avg", "momentum_buffer"]]
+    optimizer.param_groups[0]["momentum"] = 0.5
+    run(optimizer, [plain], [2])
+    assert list(optimizer.state[plain]) == ["step", "square_avg", "momentum_buffer"]
+    other = RMSprop([{"params": param(2)}, {"params": param(2)}])
+    other.load_state_dict(optimizer.state_dict())
+    assert [list(state) for state in other.state.values()] == [
+        list(state) for state in optimizer.state.values()
+    ]
+
+
+def test_a_constant_gradient_has_no_variance_and_no_negative_one():
+    p = param(50)
+    optimizer = RMSprop([p], lr=1e-6, alpha=0.3, centered=True)
+    for _ in range(100):
+        p.grad = tensor(np.linspace(0.1, 0.9, 50))
+        optimizer.step()
+    assert np.isfinite(p.detach().numpy()).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_l1_leaves_zeros_alone(kind):
+    p = mg.zeros((2,), dtype=np.float64, requires_grad=True)
+    optimizer = kind([p], lr=0.1, l1=0.5)
+    p.grad = mg.zeros((2,), dtype=np.float64)
+    optimizer.step()
+    assert p.tolist() == [0.0, 0.0]
+
+
+def test_an_l1_of_0_is_an_absent_input():
+    seen = []
+
+    class Seen(Observer):
+        synchronizes = False
+
+        def ran(self, call):
+            if call.op.name == "adam_update":
+                seen.append(call.args[-1] is None)
+
+    p = param(2)
+    optimizer = Adam([p])
+    with observe(Seen()):
+        for l1 in (0, 0.1, 0):
+            optimizer.param_groups[0]["l1"] = l1
+            run(optimizer, [p], [1])
+    assert seen == [True, False, True]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_that_are_0_or_tiny_make_no_nan(kind, dtype):
+    p = mg.ones((4,), dtype=dtype, requires_grad=True)
+    optimizer = kind([p], lr=0.01, weight_decay=0)
+    for _ in range(3):
+        p.grad = tensor(np.array([0, 6e-8, 1e-4, -1e-3], dtype))
+        optimizer.step()
+    moved = np.abs(p.detach().numpy() - 1)
+    assert p.dtype == dtype
+    assert moved[0] == 0
+    assert moved.max() < 0.5
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3)], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_of_any_shape(kind, shape):
+    p = param(*shape)
+    optimizer = kind([p], lr=0.5)
+    p.grad = mg.ones_like(p.detach())
+    optimizer.step()
+    assert p.shape == shape
+    assert not p.size or p.item() < 1
+
+
 def test_learning_rate_reads_as_a_float_and_is_written_in_place():
     optimizer = Adam([param(2)], lr=0.5)
     group = optimizer.param_groups[0]
@@ -191,10 +303,10 @@ def test_learning_rate_reads_as_a_float_and_is_written_in_place():
     assert tensors["lr"].item() == 0.25
     assert [beta.item() for beta in tensors["betas"]] == [0.5, 0.75]
     assert {x.dtype for x in (tensors["lr"], *tensors["betas"])} == {np.dtype(np.float64)}
-    assert len(group) == 5
-    assert list(group) == ["params", "lr", "betas", "eps", "weight_decay"]
+    assert len(group) == 6
+    assert list(group) == ["params", "lr", "betas", "eps", "weight_decay", "l1"]
     assert repr(group) == (
-        "ParamGroup(1 params, lr=0.25, betas=(0.5, 0.75), eps=1e-08, weight_decay=0.0)"
+        "ParamGroup(1 params, lr=0.25, betas=(0.5, 0.75), eps=1e-08, weight_decay=0.0, l1=0.0)"
     )
 
 
@@ -228,7 +340,7 @@ def test_zero_grad():
     assert p.grad is None
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_step_between_forward_and_backward_is_noticed(kind):
     p = param(2)
     optimizer = kind([p])
@@ -239,12 +351,12 @@ def test_a_step_between_forward_and_backward_is_noticed(kind):
         loss.backward()
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam])
+@pytest.mark.parametrize("kind", KINDS)
 def test_trains(kind):
     mg.manual_seed(0)
     x, y = mg.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]]), mg.tensor([0, 1, 1, 0])
     model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
-    optimizer = kind(model.parameters(), lr={SGD: 0.5, Adam: 0.05}[kind])
+    optimizer = kind(model.parameters(), lr={SGD: 0.5, Adagrad: 0.2}.get(kind, 0.05))
     criterion = nn.CrossEntropyLoss()
     for _ in range(200):
         optimizer.zero_grad()
@@ -365,6 +477,11 @@ MISUSES = {
             (SGD, "lr", float("nan"), "inf"),
             (SGD, "momentum", -0.5, "inf"),
             (SGD, "weight_decay", -0.5, "inf"),
+            (SGD, "l1", -0.5, "inf"),
+            (Adagrad, "lr_decay", -0.5, "inf"),
+            (Adagrad, "initial_accumulator_value", -0.5, "inf"),
+            (RMSprop, "alpha", 1.0, "1"),
+            (RMSprop, "momentum", -0.5, "inf"),
             (Adam, "lr", float("inf"), "inf"),
             (Adam, "eps", -1e-8, "inf"),
             (Adam, "betas", (0.9, 1.0), "1"),
@@ -401,7 +518,7 @@ def test_misuse(misuse, error, message):
         ),
         (
             lambda s: s["param_groups"][0].pop("eps"),
-            "Adam: group 0 has the options lr, betas, eps, weight_decay, its state lr, betas, weig",
+            "Adam: group 0 has the options lr, betas, eps, weight_decay, l1, its state lr, betas",
         ),
         (
             lambda s: s["state"][1].update(exp_avg=np.ones(4)),

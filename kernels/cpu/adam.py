@@ -20,6 +20,7 @@ def adam_update(
     beta2: Array,
     eps: Array,
     weight_decay: Array,
+    l1: Array | None = None,
     *,
     decoupled: bool,
 ) -> Any:
@@ -29,8 +30,9 @@ def adam_update(
     hyper-parameters are 0-d float64. The coefficients are worked out in float64 and rounded to the
     parameter's dtype, in which the rest is computed. ``decoupled`` shrinks p by lr * weight_decay
     (Loshchilov and Hutter, Decoupled weight decay regularization, 2019); otherwise the decay is
-    added to the gradient (Kingma and Ba, Adam, 2015, with an L2 penalty). Declines p, m, v that are
-    not all contiguous in the same order, or not writable.
+    added to the gradient (Kingma and Ba, Adam, 2015, with an L2 penalty). ``l1 * sign(p)`` is added
+    to the gradient in both; None is 0. Declines p, m, v that are not all contiguous in the same
+    order, or not writable.
     """
     order: Literal["C", "F"]
     if p.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous:
@@ -59,6 +61,7 @@ def adam_update(
         float(beta2),
         float(eps),
         float(weight_decay),
+        0.0 if l1 is None else float(l1),
         decoupled,
     )
     return None
@@ -76,6 +79,7 @@ def _update(
     beta2: float,
     eps: float,
     weight_decay: float,
+    l1: float,
     decoupled: bool,
 ) -> None:
     """Update the flat arrays ``p``, ``m`` and ``v``."""
@@ -84,10 +88,12 @@ def _update(
     keep2, take2 = real(beta2), real(1 - beta2)
     rate = real(lr / (1 - beta1**step))
     unbias = real(1 / np.sqrt(1 - beta2**step))
-    epsilon, decay = real(eps), real(weight_decay)
+    epsilon, decay, lasso = real(eps), real(weight_decay), real(l1)
     shrink = real(1 - lr * weight_decay)
     for i in prange(p.size):
         param, grad = p[i], g[i]
+        if l1 != 0:
+            grad += lasso * np.sign(param)
         if decoupled:
             param *= shrink
         else:

@@ -1,19 +1,27 @@
-"""Ops that change memory in place: assignment and the steps of the optimizers.
+"""Ops that change memory in place: assignment, the steps of the optimizers, gradient clipping.
 
 Hyper-parameters and the step count arrive as float64 0-d arrays on the parameter's backend, so that
 nothing which changes from step to step is a Python constant; they are rounded to the
 parameter's dtype where they meet it.
 """
 
+import math
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from ..engine import Op, Tensor
 from .indexing import fitting
 
 __all__ = [
+    "adagrad_update",
     "adam_update",
     "assign",
+    "rmsprop_update",
+    "scale_update",
     "sgd_update",
+    "total_norm",
 ]
 
 
@@ -30,6 +38,38 @@ def assign(x: Tensor, value: Any) -> Tensor:
     return x
 
 
+def clear_grads(tensors: Iterable[Tensor], set_to_none: bool) -> None:
+    """Forget the gradients of tensors, or fill them with zeros in place."""
+    for tensor in tensors:
+        if set_to_none:
+            tensor.grad = None
+        elif tensor.grad is not None:
+            assign(tensor.grad, 0)
+
+
+def _penalised(xp: Any, p: Any, g: Any, weight_decay: Any, l1: Any) -> Any:
+    """Return g plus the derivative of weight_decay/2 · p² + l1 · |p|, which at 0 is 0.
+
+    None stands for a coefficient of 0.
+    """
+    if weight_decay is not None:
+        g = g + xp.astype(weight_decay, p.dtype) * p
+    if l1 is not None:
+        g = g + xp.astype(l1, p.dtype) * xp.sign(p)
+    return g
+
+
+def _divisor(xp: Any, root: Any, eps: Any) -> Any:
+    """Return root + eps, by which a step is divided; root is that of a mean or sum of g².
+
+    In float16, g² is 0 for |g| up to 2⁻¹³, and so is an eps of 1e-8: there eps is at least 2⁻¹²,
+    so that small gradients make small steps and none makes 0 / 0.
+    """
+    if root.dtype == np.float16:
+        eps = xp.maximum(eps, 2.0**-12)
+    return root + xp.astype(eps, root.dtype)
+
+
 def _sgd_forward(
     xp: Any,
     p: Any,
@@ -40,23 +80,86 @@ def _sgd_forward(
     momentum: Any,
     dampening: Any,
     weight_decay: Any,
+    l1: Any = None,
     *,
     nesterov: bool,
 ) -> None:
-    lr, momentum, weight_decay = (xp.astype(c, p.dtype) for c in (lr, momentum, weight_decay))
-    g = g + weight_decay * p
+    g = _penalised(xp, p, g, weight_decay, l1)
     if velocity is not None:
+        momentum = xp.astype(momentum, p.dtype)
         fresh = xp.astype(xp.where(step == 1, 1, 1 - dampening), p.dtype)
         velocity *= momentum
         velocity += fresh * g
         g = g + momentum * velocity if nesterov else velocity
-    p -= lr * g
+    p -= xp.astype(lr, p.dtype) * g
 
 
 #: One step of stochastic gradient descent; velocity and step None: no momentum. As PyTorch has it,
 #: the first step is not dampened. Sutskever et al., "On the importance of initialization and
 #: momentum in deep learning" (2013).
 sgd_update = Op("sgd_update", _sgd_forward, outputs=(), writes=("p", "velocity"))
+
+
+def _adagrad_forward(
+    xp: Any,
+    p: Any,
+    g: Any,
+    total: Any,
+    step: Any,
+    lr: Any,
+    lr_decay: Any,
+    eps: Any,
+    weight_decay: Any,
+    l1: Any = None,
+) -> None:
+    g = _penalised(xp, p, g, weight_decay, l1)
+    total += g * g
+    p -= (
+        xp.astype(lr / (1 + (step - 1) * lr_decay), p.dtype) * g / _divisor(xp, xp.sqrt(total), eps)
+    )
+
+
+#: One step of Adagrad; total is the sum of g². Duchi, Hazan & Singer, "Adaptive subgradient methods
+#: for online learning and stochastic optimization" (2011), figure 1 with a diagonal matrix.
+adagrad_update = Op("adagrad_update", _adagrad_forward, outputs=(), writes=("p", "total"))
+
+
+def _rmsprop_forward(
+    xp: Any,
+    p: Any,
+    g: Any,
+    v: Any,
+    mean: Any,
+    velocity: Any,
+    lr: Any,
+    alpha: Any,
+    eps: Any,
+    weight_decay: Any,
+    momentum: Any,
+    l1: Any = None,
+) -> None:
+    keep, take = xp.astype(alpha, p.dtype), xp.astype(1 - alpha, p.dtype)
+    g = _penalised(xp, p, g, weight_decay, l1)
+    v *= keep
+    v += take * (g * g)
+    variance = v
+    if mean is not None:
+        mean += take * (g - mean)
+        variance = xp.maximum(v - mean * mean, 0)  # rounding can take it below 0
+    g = g / _divisor(xp, xp.sqrt(variance), eps)
+    if velocity is not None:
+        velocity *= xp.astype(momentum, p.dtype)
+        velocity += g
+        g = velocity
+    p -= xp.astype(lr, p.dtype) * g
+
+
+#: One step of RMSprop; v and mean are running means of g² and g; mean None: not centered, velocity
+#: None: no momentum. Tieleman & Hinton, "Neural networks for machine learning" (2012), lecture 6.5;
+#: centered: Graves, "Generating sequences with recurrent neural networks" (2013), equations 38-45.
+rmsprop_update = Op(
+    "rmsprop_update", _rmsprop_forward, outputs=(), writes=("p", "v", "mean", "velocity")
+)
 
 
 def _adam_forward(
@@ -71,24 +174,50 @@ def _adam_forward(
     beta2: Any,
     eps: Any,
     weight_decay: Any,
+    l1: Any = None,
     *,
     decoupled: bool,
 ) -> None:
     def scalar(c: Any) -> Any:
         return xp.astype(c, p.dtype)
 
+    g = _penalised(xp, p, g, None if decoupled else weight_decay, l1)
     if decoupled:
         p *= scalar(1 - lr * weight_decay)
-    else:
-        g = g + scalar(weight_decay) * p
     m *= scalar(beta1)
     m += scalar(1 - beta1) * g
     v *= scalar(beta2)
     v += scalar(1 - beta2) * (g * g)
-    spread = xp.sqrt(v) / scalar(xp.sqrt(1 - beta2**step)) + scalar(eps)
-    p -= scalar(lr / (1 - beta1**step)) * m / spread
+    root = xp.sqrt(v) / scalar(xp.sqrt(1 - beta2**step))
+    p -= scalar(lr / (1 - beta1**step)) * m / _divisor(xp, root, eps)
 
 
 #: One step of Adam (Kingma & Ba 2015, algorithm 1), or with decoupled decay of AdamW (Loshchilov &
 #: Hutter 2019, algorithm 2).
 adam_update = Op("adam_update", _adam_forward, outputs=(), writes=("p", "m", "v"))
+
+
+def _total_norm_forward(xp: Any, *gs: Any, norm_type: float) -> Any:
+    total = xp.zeros((), dtype=np.float64)
+    for g in gs:
+        x = xp.astype(g, np.float64).reshape(-1)  # holds the square of any float16 and float32
+        if norm_type == 2:
+            total = total + xp.matmul(x, x)
+        elif norm_type < math.inf:
+            total = total + xp.sum(xp.abs(x) ** norm_type)
+        elif x.size:
+            total = xp.maximum(total, xp.max(xp.abs(x)))
+    return total if norm_type == math.inf else total ** (1 / norm_type)
+
+
+#: The p-norm of all elements of several tensors together, float64; norm_type is p, inf the maximum.
+total_norm = Op("total_norm", _total_norm_forward)
+
+
+def _scale_forward(xp: Any, g: Any, factor: Any) -> None:
+    wide = np.float32 if g.dtype == np.float16 else g.dtype  # a small factor is 0 in float16
+    g[...] = xp.astype(g, wide, copy=False) * xp.astype(factor, wide)
+
+
+#: g *= factor, a float64 0-d array, rounded once.
+scale_update = Op("scale_update", _scale_forward, outputs=(), writes=("g",))

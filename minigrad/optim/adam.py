@@ -10,8 +10,9 @@ from .optimizer import Optimizer, ParamGroup
 class Adam(Optimizer):
     """p -= lr · m / (sqrt(v) + eps), m and v the unbiased running means of g and g².
 
-    betas: what m and v keep of themselves at each step. weight_decay adds weight_decay · p to g.
-    Kingma & Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
+    betas: what m and v keep of themselves at each step. weight_decay adds weight_decay · p to g,
+    l1 adds l1 · sign(p). Kingma & Ba, "Adam: a method for stochastic optimization" (2015),
+    algorithm 1.
     """
 
     _kept = ("exp_avg", "exp_avg_sq")
@@ -24,14 +25,21 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        l1: float = 0.0,
     ) -> None:
         if len(betas) != 2:
             raise ValueError(f"{type(self).__name__}: betas are two numbers, got {betas}")
-        defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
+        defaults = {
+            "lr": lr,
+            "betas": tuple(betas),
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "l1": l1,
+        }
         super().__init__(params, defaults)
 
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
-        state, scalars = self._advance(p), group.tensors
+        state, scalars = self._advance(p, self._kept), group.tensors
         adam_update(
             p,
             g,
@@ -42,6 +50,7 @@ class Adam(Optimizer):
             *scalars["betas"],
             scalars["eps"],
             scalars["weight_decay"],
+            group.unless_zero("l1"),
             decoupled=self._decoupled,
         )
 
@@ -49,7 +58,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam whose weight decay shrinks p by lr · weight_decay instead of adding to g.
 
-    Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), algorithm 2.
+    l1 still adds l1 · sign(p) to g. Loshchilov & Hutter, "Decoupled weight decay regularization"
+    (2019), algorithm 2.
     """
 
     _decoupled = True
@@ -61,5 +71,6 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        l1: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay, l1)

@@ -9,14 +9,18 @@ import numpy as np
 from ..engine import Tensor, no_grad
 from ..messages import did_you_mean
 from ..ops.creation import zeros, zeros_like
-from ..ops.updates import assign
+from ..ops.updates import assign, clear_grads
 
 #: Hyper-parameters whose values are limited: from the first number to below the second.
 _RANGES = {
     "lr": (0, math.inf),
     "momentum": (0, math.inf),
     "weight_decay": (0, math.inf),
+    "l1": (0, math.inf),
+    "lr_decay": (0, math.inf),
+    "initial_accumulator_value": (0, math.inf),
     "eps": (0, math.inf),
+    "alpha": (0, 1),
     "betas": (0, 1),
 }
 
@@ -33,6 +37,9 @@ class ParamGroup(MutableMapping[str, Any]):
         self._values: dict[str, Any] = {"params": params, **options}
         #: what the update ops read: name -> a tensor, or a tuple of them
         self.tensors: dict[str, Any] = {}
+        #: the rate from which schedules start, the "lr" when the first of them was made; it is no
+        #: option and no part of the state, schedules keep it in theirs
+        self.initial_lr: float | None = None
         backend = params[0].backend
         for name, value in options.items():
             if isinstance(value, tuple):
@@ -55,6 +62,10 @@ class ParamGroup(MutableMapping[str, Any]):
         elif tensors is not None:
             assign(tensors, value)
         self._values[name] = value
+
+    def unless_zero(self, name: str) -> Any:
+        """Return the tensor of a hyper-parameter, None where it is 0: an input that is absent."""
+        return self.tensors[name] if self._values[name] else None
 
     def checked(self, name: str, value: Any) -> Any:
         """Return the value as it would read after an assignment, or raise what that raises."""
@@ -94,7 +105,7 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
-def _outline(value: Any) -> str:
+def outline(value: Any) -> str:
     """Return the names in a dict, and of anything else the type, for a message of one line."""
     return f"a dict of {list(value)}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
 
@@ -110,6 +121,8 @@ class Optimizer:
 
     #: what a subclass keeps of a parameter's shape and dtype from step to step, beside "step"
     _kept: tuple[str, ...] = ()
+    #: and what it keeps only of parameters whose group's options ask for it
+    _kept_if_asked: tuple[str, ...] = ()
 
     def __init__(self, params: Any, defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
@@ -185,23 +198,20 @@ class Optimizer:
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
         raise NotImplementedError(f"{self._name} has no _update method: define one")
 
-    def _advance(self, p: Tensor) -> dict[str, Tensor]:
-        """Count one more "step" of p and return its state: at first, zeros for what is kept."""
+    def _advance(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Count one more "step" of p and return its state, with zeros for what is new in it."""
         state = self.state.get(p)
         if state is None:
-            state = {"step": zeros((), dtype=np.float64, backend=p.backend)}
-            state.update({name: zeros_like(p) for name in self._kept})
-            self.state[p] = state
+            state = self.state[p] = {"step": zeros((), dtype=np.float64, backend=p.backend)}
+        for name in names:
+            if name not in state:
+                state[name] = zeros_like(p)
         assign(state["step"], state["step"] + 1)
         return state
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the parameters' gradients, or fill them with zeros in place."""
-        for p in self._params():
-            if set_to_none:
-                p.grad = None
-            elif p.grad is not None:
-                assign(p.grad, 0)
+        clear_grads(self._params(), set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
         """Return {"state": {index: {name: tensor}}, "param_groups": [{..., "params": indices}]}.
@@ -228,7 +238,7 @@ class Optimizer:
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
             raise ValueError(
                 f'{self._name}: expected a dict with "state" and "param_groups", '
-                f"got {_outline(state_dict)}"
+                f"got {outline(state_dict)}"
             )
         options = self._checked_options(state_dict["param_groups"])
         state = self._copied_state(state_dict["state"])
@@ -240,13 +250,13 @@ class Optimizer:
         """Return the options in a state's groups, for as many parameters as there are here."""
         if not isinstance(groups, list | tuple):
             raise ValueError(
-                f'{self._name}: "param_groups" must be a list of dicts, got {_outline(groups)}'
+                f'{self._name}: "param_groups" must be a list of dicts, got {outline(groups)}'
             )
         for i, group in enumerate(groups):
             if not isinstance(group, Mapping) or not isinstance(group.get("params"), list | tuple):
                 raise ValueError(
                     f'{self._name}: group {i} of the state must be a dict with "params", a list, '
-                    f"got {_outline(group)}"
+                    f"got {outline(group)}"
                 )
         sizes = [len(group["params"]) for group in groups]
         expected = [len(group["params"]) for group in self.param_groups]
@@ -278,23 +288,24 @@ class Optimizer:
         """Return a state's tensors by parameter, each a copy with its parameter's dtype."""
         if not isinstance(state, Mapping):
             raise ValueError(
-                f'{self._name}: "state" must be a dict by parameter, got {_outline(state)}'
+                f'{self._name}: "state" must be a dict by parameter, got {outline(state)}'
             )
         params = dict(enumerate(self._params()))
         names = ("step", *self._kept)
+        known = {*names, *self._kept_if_asked}
         for i, kept in state.items():
             if i not in params:
                 raise ValueError(
                     f"{self._name}: expected the state of parameters below {len(params)}, "
                     f"got that of {i!r}"
                 )
-            if not isinstance(kept, Mapping) or set(kept) != set(names):
+            if not isinstance(kept, Mapping) or not set(names) <= set(kept) <= known:
                 raise ValueError(
                     f"{self._name}: expected {', '.join(names)} of parameter {i}, "
-                    f"the state has {_outline(kept)}"
+                    f"the state has {outline(kept)}"
                 )
         return {
-            params[i]: {name: self._copied(i, params[i], name, kept[name]) for name in names}
+            params[i]: {name: self._copied(i, params[i], name, kept[name]) for name in kept}
             for i, kept in state.items()
         }
 

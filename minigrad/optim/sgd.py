@@ -11,8 +11,9 @@ class SGD(Optimizer):
     """p -= lr · g, or with momentum p -= lr · velocity.
 
     velocity = momentum · velocity + (1 - dampening) · g, the first one g itself; nesterov: the step
-    is along g + momentum · velocity. weight_decay adds weight_decay · p to g. Sutskever et al., "On
-    the importance of initialization and momentum in deep learning" (2013), in PyTorch's form.
+    is along g + momentum · velocity. weight_decay adds weight_decay · p to g, l1 adds l1 · sign(p).
+    Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), in
+    PyTorch's form.
     """
 
     _kept = ("momentum_buffer",)
@@ -25,6 +26,7 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        l1: float = 0.0,
     ) -> None:
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError(
@@ -37,13 +39,14 @@ class SGD(Optimizer):
             "dampening": dampening,
             "weight_decay": weight_decay,
             "nesterov": bool(nesterov),
+            "l1": l1,
         }
         super().__init__(params, defaults)
 
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
         velocity = step = None
         if group["momentum"]:
-            state = self._advance(p)
+            state = self._advance(p, self._kept)
             velocity, step = state["momentum_buffer"], state["step"]
         scalars = group.tensors
         sgd_update(
@@ -55,5 +58,6 @@ class SGD(Optimizer):
             scalars["momentum"],
             scalars["dampening"],
             scalars["weight_decay"],
+            group.unless_zero("l1"),
             nesterov=group["nesterov"],
         )
