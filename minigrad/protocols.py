@@ -7,6 +7,7 @@ import numpy as np
 
 from .arrays import get_default_dtype
 from .backends import Backend
+from .markup import escaped, table
 
 if TYPE_CHECKING:
     from .engine import Node, Tensor
@@ -118,6 +119,14 @@ class Protocols:
             op = self.node.op
             notes.append(f"op={op.name}" if op else "requires_grad=True")
         return f"tensor({', '.join([text, *notes])})"
+
+    def _repr_html_(self) -> str:
+        """Return what Jupyter shows: shape, dtype, backend and a table of the values."""
+        op = self.node.op if self.node is not None else None
+        about = [f"shape {self.shape}", str(self.dtype), self.backend.name]
+        about += [f"result of {op.name}"] if op else []
+        about += ["requires_grad"] if self.requires_grad and op is None else []
+        return f"<div><small>{escaped(' · '.join(about))}</small>{table(self.to_host())}</div>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:

@@ -167,7 +167,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # of a write to an open file
+            error.filename = str(path)
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise

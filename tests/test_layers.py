@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = [
     {"kernels"},
-    {"messages", "refusals"},
+    {"messages", "refusals", "markup"},
     {"backends"},
     {"arrays"},
     {"engine", "methods", "protocols", "watching"},
@@ -28,9 +28,11 @@ STRANGERS = {"nn", "optim", "data"}
 
 # Where a library may be imported when the module loads; inside functions it may be anywhere.
 AT_LOAD = {
+    "PIL": (),
     "numba": ("minigrad.kernels.cpu",),
     "cupy": (),
     "matplotlib": (),
+    "platformdirs": (),
     "safetensors": (),
     "sklearn": (),
     "tqdm": ("minigrad.train", "minigrad.cli"),

@@ -1,6 +1,23 @@
-"""The training loop and what it measures."""
+"""The training loop: what it measures, what it saves, what happens beside it."""
 
-from .loop import Epoch, Evaluation, evaluate, fit
+from .callbacks import BEST, LAST, Callback, Checkpoint, EarlyStopping, Progress
+from .history import History
+from .metrics import Accuracy, FunctionMetric, Metric
 from .models import ACTIVATIONS, mlp
+from .trainer import Trainer
 
-__all__ = ["ACTIVATIONS", "Epoch", "Evaluation", "evaluate", "fit", "mlp"]
+__all__ = [
+    "ACTIVATIONS",
+    "BEST",
+    "LAST",
+    "Accuracy",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "FunctionMetric",
+    "History",
+    "Metric",
+    "Progress",
+    "Trainer",
+    "mlp",
+]

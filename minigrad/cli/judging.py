@@ -1,0 +1,97 @@
+"""minigrad evaluate | predict: what a saved network makes of data that it has not seen."""
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from .. import backends
+from ..data import read_image
+from ..nn import CrossEntropyLoss
+from ..ops import softmax
+from ..train import Trainer
+from .common import add_data_options, backend_named, percent, read_data, saved_network
+from .parsing import Refusal, complain, one_of, reason
+
+
+def add_commands(commands: Any) -> None:
+    """Add `evaluate` and `predict`."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a saved network",
+        description="Measure the loss and the accuracy of a network that minigrad train saved.",
+        epilog="example:\n  minigrad evaluate runs/digits/best.safetensors",
+    )
+    evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
+    add_data_options(evaluate.add_argument, "what it was trained on")
+    evaluate.add_argument(
+        "--part",
+        type=one_of("part", ["train", "validation", "test"]),
+        default="test",
+        metavar="NAME",
+        help="train, validation or test (default: %(default)s)",
+    )
+    evaluate.set_defaults(run=_evaluate)
+    predict = commands.add_parser(
+        "predict",
+        help="say what a saved network sees in images",
+        description="Say what a network that minigrad train saved sees in images, and how sure it "
+        "is. Images are made gray and scaled to the size it has learned; it has learned light on "
+        "dark, so one with a light border is inverted.",
+        epilog="example:\n  minigrad predict runs/digits/best.safetensors seven.png",
+    )
+    predict.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
+    predict.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="PNG or any image file, or .npy (rows, columns) in [0, 1] or uint8",
+    )
+    predict.add_argument("--backend", metavar="NAME", help="cupy, numba or numpy")
+    predict.set_defaults(run=_predict)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    with backends.use_backend(backend_named(args.backend)), np.errstate(all="ignore"):
+        network = saved_network(args.checkpoint)
+        settings = network.about["settings"]
+        dataset = args.dataset or settings["dataset"]
+        folder = args.data_dir or (settings["data_dir"] if args.dataset is None else None)
+        part = getattr(read_data(dataset, folder), args.part)
+        if part.images.shape[1:] != tuple(network.about["image"]):
+            raise Refusal(
+                f"the network takes images of {network.about['image']} pixels, {dataset} has "
+                f"{part.images.shape[1:]}"
+            )
+        trainer = Trainer(network.model, CrossEntropyLoss(), metrics="accuracy")
+        result = trainer.evaluate(network.pairs(part))
+        print(f"data: {dataset}, {len(part.labels):,} {args.part} images")
+        print(f"{args.part} loss: {result['loss']:.4f}")
+        print(f"{args.part} accuracy: {percent(result['accuracy'])}")
+
+
+def _predict(args: argparse.Namespace) -> None:
+    with backends.use_backend(backend_named(args.backend)), np.errstate(all="ignore"):
+        network = saved_network(args.checkpoint)
+        size = tuple(network.about["image"])
+        refused = []
+        for name in args.images:
+            try:
+                image = _light_on_dark(read_image(name, size))
+            except (OSError, ValueError) as error:
+                refused.append(reason(error))
+                continue
+            outputs = Trainer(network.model).predict(network.rows(image[None]))
+            shares = softmax(outputs.astype("float64"), axis=1).numpy()[0]
+            likely = [(network.about["classes"][i], shares[i]) for i in np.argsort(-shares)[:2]]
+            (first, sure), (second, less) = likely
+            print(f"{name}: {first} ({percent(sure)}), or {second} ({percent(less)})", flush=True)
+    for line in refused[:-1]:
+        complain(f"error: {line}")
+    if refused:
+        raise Refusal(refused[-1])
+
+
+def _light_on_dark(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    return 1 - image if np.median(border) > 0.5 else image

@@ -1,0 +1,391 @@
+"""minigrad train: train, test and save a network, and go on after an interruption."""
+
+import argparse
+import itertools
+import json
+import math
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from .. import backends
+from ..data import DataLoader, Splits, Standardizer
+from ..nn import CrossEntropyLoss, Linear, Module
+from ..optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from ..optim import lr_scheduler as schedules
+from ..random import manual_seed
+from ..serialization import write_atomically
+from ..train import ACTIVATIONS, BEST, LAST, Callback, Checkpoint, EarlyStopping, Trainer
+from ..train.history import figure_class
+from .common import (
+    SOURCES,
+    Network,
+    add_data_options,
+    backend_named,
+    new_network,
+    percent,
+    read_checkpoint,
+    read_data,
+)
+from .info import versions
+from .parsing import Refusal, number, one_of, reason, whole, widths
+
+METRICS, PLOT = "metrics.json", "history.png"
+FILES = (LAST, BEST, METRICS, PLOT)
+
+#: (params, learning rate, weight decay)
+OPTIMIZERS: dict[str, Callable[[Any, float, float], Optimizer]] = {
+    "adam": lambda params, lr, decay: Adam(params, lr, weight_decay=decay),
+    "adamw": lambda params, lr, decay: AdamW(params, lr, weight_decay=decay),
+    "sgd": lambda params, lr, decay: SGD(params, lr, momentum=0.9, weight_decay=decay),
+    "rmsprop": lambda params, lr, decay: RMSprop(params, lr, weight_decay=decay),
+    "adagrad": lambda params, lr, decay: Adagrad(params, lr, weight_decay=decay),
+}
+LEARNING_RATES = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3, "adagrad": 0.05}
+
+#: (optimizer, steps of the whole run) -> a schedule that is stepped with the optimizer
+SCHEDULES: dict[str, Callable[[Optimizer, int], Any]] = {
+    "constant": lambda optimizer, steps: None,
+    "cosine": schedules.CosineAnnealingLR,
+    "step": lambda optimizer, steps: schedules.StepLR(optimizer, max(1, -(-steps // 3))),
+    "exponential": lambda optimizer, steps: schedules.ExponentialLR(optimizer, 0.01 ** (1 / steps)),
+    "warmup": lambda optimizer, steps: schedules.SequentialLR(
+        optimizer,
+        [
+            schedules.LinearWarmup(optimizer, max(1, steps // 10)),
+            schedules.CosineAnnealingLR(optimizer, max(1, steps - steps // 10)),
+        ],
+        milestones=[max(1, steps // 10)],
+    ),
+    "onecycle": lambda optimizer, steps: schedules.OneCycleLR(
+        optimizer, optimizer.param_groups[0]["lr"], total_steps=steps
+    ),
+    "plateau": lambda optimizer, steps: schedules.ReduceLROnPlateau(optimizer, patience=2),
+}
+
+#: The settings of a run: what its bits depend on, and what is taken where nothing is said.
+DEFAULTS: dict[str, Any] = {
+    "dataset": "digits",
+    "data_dir": None,
+    "hidden": [512],
+    "activation": "relu",
+    "dropout": 0.0,
+    "optimizer": "adam",
+    "lr": None,
+    "weight_decay": 0.0,
+    "schedule": "cosine",
+    "epochs": 30,
+    "batch_size": 64,
+    "early_stopping": None,
+    "backend": None,
+    "seed": 0,
+}
+
+
+def add_commands(commands: Any) -> None:
+    """Add `train`."""
+    parser = commands.add_parser(
+        "train",
+        argument_default=argparse.SUPPRESS,  # so that --resume sees what was said
+        help="train a network on images of ten classes",
+        description="Train a network of dense layers on handwritten digits, or on another set of "
+        "small images; test it and save it.",
+        epilog="examples:\n"
+        "  minigrad train\n"
+        "  minigrad train --dataset mnist --data-dir data/mnist --hidden 256,128 --epochs 10\n"
+        "  minigrad train --dropout 0.2 --schedule warmup --early-stopping 5 --out runs/first\n"
+        "  minigrad train --out runs/first --resume",
+    )
+    parser.set_defaults(run=_train, resume=False, plot=False, out=None, checkpoint_every=None)
+    add = parser.add_argument
+    add_data_options(add, DEFAULTS["dataset"])
+    add(
+        "--hidden",
+        type=widths,
+        metavar="WIDTHS",
+        help='widths of the hidden layers, "" for none (default: 512)',
+    )
+    _add_choice(add, "activation", ACTIVATIONS)
+    add(
+        "--dropout",
+        type=number(0, 1),
+        metavar="P",
+        help="share of the hidden layers' outputs set to 0 in training (default: 0)",
+    )
+    _add_choice(add, "optimizer", OPTIMIZERS)
+    rates = ", ".join(f"{rate:g} with {name}" for name, rate in LEARNING_RATES.items())
+    add(
+        "--lr",
+        type=number(0, above=True),
+        metavar="RATE",
+        help=f"the learning rate, the largest of the schedule (default: {rates})",
+    )
+    add(
+        "--weight-decay",
+        type=number(0),
+        metavar="W",
+        help="what each step adds to the gradient of a weight, as a share of the weight; with "
+        "adamw, what it shrinks by beside the gradient (default: 0)",
+    )
+    _add_choice(add, "schedule", SCHEDULES)
+    add(
+        "--epochs",
+        type=whole(1),
+        metavar="N",
+        help=f"passes over the training images (default: {DEFAULTS['epochs']})",
+    )
+    add(
+        "--batch-size",
+        type=whole(1),
+        metavar="N",
+        help=f"images for each step (default: {DEFAULTS['batch_size']})",
+    )
+    add(
+        "--early-stopping",
+        type=whole(1),
+        metavar="N",
+        help="stop after N epochs without a smaller validation loss and keep the best weights "
+        "(default: never)",
+    )
+    add(
+        "--seed",
+        type=whole(0, 2**63 - 1),
+        metavar="N",
+        help=f"the same seed gives the same network (default: {DEFAULTS['seed']})",
+    )
+    add(
+        "--out",
+        metavar="FOLDER",
+        help=f"where {', '.join(FILES[:-1])} go (default: a new folder in runs/)",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, with its settings, as if it had never stopped",
+    )
+    add(
+        "--checkpoint-every",
+        type=whole(1),
+        metavar="STEPS",
+        help=f"write {LAST} after so many steps too (default: after each epoch)",
+    )
+    add("--plot", action="store_true", help=f"draw losses and accuracies into {PLOT}")
+
+
+def _add_choice(add: Callable[..., Any], name: str, known: Mapping[str, Any]) -> None:
+    *others, last = known
+    add(
+        f"--{name}",
+        type=one_of(name, known),
+        metavar="NAME",
+        help=f"{', '.join(others)} or {last} (default: {DEFAULTS[name]})",
+    )
+
+
+def _train(args: argparse.Namespace) -> None:
+    """Train, test and save a network as the options say."""
+    given = {name: value for name, value in vars(args).items() if name in DEFAULTS}
+    if args.plot:
+        figure_class()  # better to hear now that it is missing than after the training
+    if args.resume and args.out is None:
+        raise Refusal("--resume needs --out, the folder of the run to go on with")
+    resuming = args.resume and (Path(args.out) / LAST).exists()
+    settings = _saved(args.out, given) if resuming else _settled(given)
+    with (
+        backends.use_backend(settings["backend"]),
+        np.errstate(all="ignore"),  # the trainer tells of a loss that is not finite
+        _run_folder(args.out, settings["dataset"], resuming) as folder,
+    ):
+        print(f"backend: {settings['backend']}", flush=True)
+        _run(settings, folder, args, resuming)
+
+
+def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a new run."""
+    settings = {**DEFAULTS, **given}
+    settings["lr"] = settings["lr"] or LEARNING_RATES[settings["optimizer"]]
+    settings["backend"] = backend_named(settings["backend"])
+    return settings
+
+
+def _saved(out: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the run in a folder; refuse others, but let its data have moved."""
+    _, state = read_checkpoint(out)
+    settings: dict[str, Any] = dict(state["about"]["settings"])
+    for name, value in given.items():
+        if name != "data_dir" and value != settings[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise Refusal(
+                f"the run in {out} has {option} {settings[name]}, not {value}: leave {option} out "
+                "to go on with it, or choose another --out for a new run"
+            )
+    settings["data_dir"] = given.get("data_dir", settings["data_dir"])
+    settings["backend"] = backend_named(settings["backend"])
+    return settings
+
+
+@contextmanager
+def _run_folder(out: str | None, dataset: str, resuming: bool) -> Iterator[Path]:
+    """Give the folder that a run writes to; what is made for it and stays empty goes again."""
+    folder = Path("runs" if out is None else out)
+    made: list[Path] = []
+    try:
+        try:
+            made += [path for path in (folder, *folder.parents) if not path.exists()]
+            if out is None:
+                folder = _new_folder(folder, f"{dataset}-{datetime.now():%Y%m%d-%H%M%S}")
+                made.insert(0, folder)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise Refusal(f"--out {folder} is a file, not a folder") from error
+        except OSError as error:
+            raise Refusal(f"cannot write to the folder {folder}: {error.strerror}") from error
+        for name in () if resuming else FILES:
+            if (folder / name).exists():
+                raise Refusal(
+                    f"{folder} holds the {name} of another run; choose another --out, or go on "
+                    "with that run by --resume"
+                )
+        yield folder
+    finally:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    for turn in itertools.count(1):
+        folder = parent / (name if turn == 1 else f"{name}-{turn}")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
+
+
+def _run(settings: dict[str, Any], folder: Path, args: argparse.Namespace, resuming: bool) -> None:
+    data = read_data(settings["dataset"], settings["data_dir"])
+    manual_seed(settings["seed"])
+    network = new_network(_about(settings, data))
+    _describe(network.model, settings, data)
+    learn, validation, test = (network.pairs(part) for part in data)
+    loader = DataLoader(learn, settings["batch_size"], shuffle=True, seed=settings["seed"])
+    trainer = _trainer(network, settings, len(loader), folder, args.checkpoint_every)
+    if resuming:
+        _resume(trainer, folder, settings["epochs"])
+    _fit(trainer, loader, validation, settings, folder)
+    result = trainer.evaluate(test)
+    metrics = {
+        "settings": settings,
+        "versions": versions(),
+        "history": trainer.history.rows,
+        "test_loss": result["loss"],
+        "test_accuracy": result["accuracy"],
+    }
+    write_atomically(folder / METRICS, json.dumps(metrics, indent=2).encode() + b"\n")
+    if args.plot:
+        trainer.history.plot(folder / PLOT)
+    print(f"saved: {', '.join(name for name in FILES if (folder / name).exists())} in {folder}")
+    print(f"test accuracy: {percent(result['accuracy'])}")
+
+
+def _about(settings: Mapping[str, Any], data: Splits) -> dict[str, Any]:
+    """Return what a checkpoint says of its network, beside the weights."""
+    classes = SOURCES[settings["dataset"]].classes
+    image = data.train.images.shape[1:]
+    return {
+        "settings": dict(settings),
+        "architecture": {
+            "inputs": math.prod(image),
+            "hidden": settings["hidden"],
+            "outputs": len(classes),
+            "activation": settings["activation"],
+            "dropout": settings["dropout"],
+        },
+        "standardizer": Standardizer(axis=None).fit(data.train.images).state_dict(),
+        "image": image,
+        "classes": classes,
+    }
+
+
+def _describe(model: Module, settings: Mapping[str, Any], data: Splits) -> None:
+    learn, validation, test = (f"{len(part.labels):,}" for part in data)
+    layers = [layer for layer in model.modules() if isinstance(layer, Linear)]
+    widths = "-".join(str(n) for n in (layers[0].in_features, *(x.out_features for x in layers)))
+    weights = sum(p.size for p in model.parameters())
+    print(
+        f"data: {settings['dataset']}, {learn} training, {validation} validation, {test} test "
+        f"images\nmodel: {widths}, {settings['activation']}, {weights:,} parameters",
+        flush=True,
+    )
+
+
+def _trainer(
+    network: Network, settings: Mapping[str, Any], batches: int, folder: Path, every: int | None
+) -> Trainer:
+    optimizer = OPTIMIZERS[settings["optimizer"]](
+        network.model.parameters(), settings["lr"], settings["weight_decay"]
+    )
+    callbacks: list[Callback] = [Checkpoint(folder, every, about=network.about), _Lines()]
+    if settings["early_stopping"] is not None:
+        callbacks.append(EarlyStopping(patience=settings["early_stopping"]))
+    return Trainer(
+        network.model,
+        CrossEntropyLoss(),
+        optimizer,
+        "accuracy",
+        callbacks,
+        schedule=SCHEDULES[settings["schedule"]](optimizer, settings["epochs"] * batches),
+        schedule_every="step",
+    )
+
+
+class _Lines(Callback):
+    """Prints a line for each epoch as it ends."""
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        with tqdm.external_write_mode():  # the bar steps aside for the line
+            print(
+                f"epoch {row['epoch']:{len(str(trainer.epochs))}}/{trainer.epochs}: "
+                f"training loss {row['loss']:.4f}, validation loss {row['val_loss']:.4f}, "
+                f"validation accuracy {percent(row['val_accuracy'])}",
+                flush=True,
+            )
+
+
+def _resume(trainer: Trainer, folder: Path, epochs: int) -> None:
+    try:
+        trainer.resume(folder)
+    except ValueError as error:
+        raise Refusal(error) from error
+    if trainer.epoch < epochs:
+        where = f"epoch {trainer.epoch + 1}, after {trainer.batch:,} of its batches"
+        print(f"going on in {where}", flush=True)
+    else:
+        print("the run had come to its end")
+
+
+def _fit(
+    trainer: Trainer, loader: DataLoader, validation: Any, settings: Mapping[str, Any], folder: Path
+) -> None:
+    go_on = f"minigrad train --out {shlex.quote(str(folder))} --resume"
+    try:
+        trainer.fit(loader, validation, epochs=settings["epochs"])
+    except FloatingPointError as error:
+        what, _, _ = str(error).partition(";")
+        raise Refusal(f"{what}; lower --lr") from error
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(f"; go on with: {go_on}") from interruption
+    except OSError as error:
+        raise Refusal(
+            f"{reason(error)}; the last checkpoint is whole, go on with: {go_on}"
+        ) from error
+    if trainer.epoch < settings["epochs"]:
+        best = next(c.best for c in trainer.callbacks if isinstance(c, EarlyStopping))
+        print(f"stopped early: the weights are those of epoch {best.epoch}, {BEST}")
