@@ -381,15 +381,15 @@ class Module:
         inner = "\n".join([own, *children] if own else children)
         return f"{name}(\n{indent(inner, '  ')}\n)"
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self, name: str = "") -> str:
         """Return what Jupyter shows: the tree, to be unfolded, with the numbers of parameters."""
         count = sum(parameter.size for _, parameter in self._named(Parameter))
-        head = escaped(f"{type(self).__name__}({self.extra_repr()}) · {count:,} parameters")
+        about = f"{name} {type(self).__name__}({self.extra_repr()}) · {count:,} parameters"
         own = [f"{k}: {p.dtype} {p.shape}" for k, p in self._own(Parameter).items()]
         items = [escaped(line) for line in own]
-        items += [f"({escaped(k)}) {m._repr_html_()}" for k, m in self._own(Module).items()]
+        items += [m._repr_html_(f"({k})") for k, m in self._own(Module).items()]
         inner = "".join(f"<li>{item}</li>" for item in items)
-        return f"<details><summary>{head}</summary><ul>{inner}</ul></details>"
+        return f"<details><summary>{escaped(about.strip())}</summary><ul>{inner}</ul></details>"
 
 
 def _joined(path: str, name: str) -> str:

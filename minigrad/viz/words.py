@@ -1,0 +1,33 @@
+"""What the commonest derivative rules do, in words; g is the gradient of the result."""
+
+WORDS = {
+    "abs": "the input receives g, with the sign of the input",
+    "add": "each input receives g unchanged",
+    "astype": "the input receives g in its own dtype",
+    "broadcast_to": "the input receives g summed over the copies",
+    "concat": "each input receives its part of g",
+    "divide": "the numerator receives g / denominator, the denominator −g · result / denominator",
+    "exp": "the input receives g · result, since exp is its own derivative",
+    "getitem": "the elements that were picked receive g, the others 0",
+    "linear": "x receives g · weight, the weight gᵀ · x, the bias the sum of g",
+    "log": "the input receives g / input",
+    "matmul": "the left factor receives g times the other transposed, the right one its transpose "
+    "times g",
+    "max": "the largest element receives g, the others 0; ties share it",
+    "maximum": "the larger input receives g, the other 0; ties share it",
+    "mean": "each element receives g divided by their number",
+    "min": "the smallest element receives g, the others 0; ties share it",
+    "minimum": "the smaller input receives g, the other 0; ties share it",
+    "multiply": "each input receives g times the other input",
+    "negative": "the input receives −g",
+    "pow": "the base receives g · exponent · base^(exponent − 1)",
+    "relu": "the input receives g where it is positive, 0 elsewhere",
+    "reshape": "the input receives g in its own shape",
+    "sigmoid": "the input receives g · result · (1 − result)",
+    "softmax_cross_entropy": "the logits receive g · (softmax − target)",
+    "sqrt": "the input receives g / (2 · result)",
+    "subtract": "the first input receives g, the second −g",
+    "sum": "each element receives g",
+    "tanh": "the input receives g · (1 − result²)",
+    "where": "each branch receives g where it was chosen, 0 elsewhere",
+}
