@@ -9,7 +9,7 @@ if (_checkout / "kernels" / "cpu").is_dir():
 
 import numpy as _np
 
-from . import autograd, backends, data, nn, optim, random, viz
+from . import autograd, backends, data, nn, optim, random, train, viz
 from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck

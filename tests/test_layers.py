@@ -35,7 +35,7 @@ AT_LOAD = {
     "platformdirs": (),
     "safetensors": (),
     "sklearn": (),
-    "tqdm": ("minigrad.train", "minigrad.cli"),
+    "tqdm": ("minigrad.cli",),
 }
 
 READING_PATH = ("engine", "methods", "backends", "transforms", "checks", "ops/elementwise")
