@@ -1,34 +1,23 @@
 """What one operation costs: minigrad beside PyTorch on 4×4 float32, one thread.
 
-Each contestant runs in a process of its own; they take turns in blocks of a quarter of a second,
-after a warm-up, and the medians of the rounds are compared. The control, a NumPy product, tells
-whether the machine was slow. Needs the `compare` extra.
+Measured as `turns.py` says, one task at a time. Needs PyTorch (the `compare` extra).
 
     python benchmarks/overhead.py [--rounds 20] [--out benchmarks/results/overhead.json]
 """
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from importlib.metadata import version
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-BLOCK = 0.25  # seconds
+from facts import facts
+from turns import Contestant, Control, Failed, Lost, bind, cores, serve, take_turns
+
 TARGETS = {"multiply, no tape": 0.9, "multiply, on the tape": 0.9, "graph": 0.4}
-
-
-def numpy_tasks() -> dict[str, Callable[[], Any]]:
-    import numpy as np
-
-    a = np.full((4, 4), 0.3, np.float32)
-    return {"control": lambda: a * a}
 
 
 def minigrad_tasks() -> dict[str, Callable[[], Any]]:
@@ -67,85 +56,30 @@ def tasks(plain: list[Any], tracked: list[Any]) -> dict[str, Callable[[], Any]]:
     }
 
 
-CONTESTANTS = {"numpy": numpy_tasks, "minigrad": minigrad_tasks, "torch": torch_tasks}
-
-
-def serve(name: str) -> None:
-    """Run as a contestant: for each line with a task's name, run it for a block and print µs."""
-    run = CONTESTANTS[name]()
-    for line in sys.stdin:
-        task, count, start = run[line.strip()], 0, time.perf_counter()
-        while (passed := time.perf_counter() - start) < BLOCK:
-            for _ in range(100):
-                task()
-            count += 100
-        print(passed / count * 1e6, flush=True)
-
-
-class Contestant:
-    def __init__(self, name: str) -> None:
-        threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **threads},
-        )
-
-    def time(self, task: str) -> float:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(task + "\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+CONTESTANTS = {"torch": torch_tasks, "minigrad": minigrad_tasks}
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    contestants = {name: Contestant(name) for name in CONTESTANTS}
-    times: dict[str, dict[str, list[float]]] = {}
-    for number in range(rounds + 1):
-        for task in ("control", *TARGETS):
-            for name in ("numpy",) if task == "control" else ("torch", "minigrad"):
-                block = contestants[name].time(task)
-                if number:  # the first round is the warm-up
-                    times.setdefault(task, {}).setdefault(name, []).append(block)
-    for contestant in contestants.values():
-        contestant.close()
+    """Return times and ratios by task; Lost or Failed where a contestant did not play."""
     rows = {}
-    for task in TARGETS:
-        pairs = list(zip(times[task]["minigrad"], times[task]["torch"], strict=True))
-        rows[task] = {
-            "minigrad_us": statistics.median(mine for mine, _ in pairs),
-            "torch_us": statistics.median(theirs for _, theirs in pairs),
-            "ratio": statistics.median(mine / theirs for mine, theirs in pairs),
-            "target": TARGETS[task],
+    with ExitStack() as stack:
+        control = stack.enter_context(Control())
+        contestants = {
+            name: stack.enter_context(Contestant(Path(__file__), name)) for name in CONTESTANTS
         }
-    control = times["control"]["numpy"]
-    return {
-        "rows": rows,
-        "control_us": {"median": statistics.median(control), "max": max(control)},
-        "rounds": rounds,
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("minigrad", "numpy", "torch")},
-        },
-    }
+        for task in TARGETS:
+            found = take_turns(contestants, [task], rounds, control)
+            for name, reason in {**found.failed, **found.lost}.items():
+                raise Lost(f"{name}: {reason}")
+            us = found.us(task)
+            rows[task] = {
+                "minigrad_us": us["minigrad"],
+                "torch_us": us["torch"],
+                "ratio": found.ratio(task, "minigrad", "torch"),
+                "target": TARGETS[task],
+                "slow_rounds": found.slow,
+            }
+        return {"rows": rows, "control": control.facts(), "rounds": rounds}
 
 
 def main() -> None:
@@ -155,17 +89,27 @@ def main() -> None:
     parser.add_argument("--serve", choices=CONTESTANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve)
+        serve(CONTESTANTS[options.serve]().__getitem__)
         return
-    result = measure(options.rounds)
+    if find_spec("torch") is None:
+        sys.exit('this compares with PyTorch; install it with: pip install -e ".[compare]"')
+    machine_cores = cores()
+    bind(1)
+    try:
+        result = {**measure(options.rounds), **facts(1, machine_cores)}
+    except (Failed, Lost) as error:
+        sys.exit(str(error))
     print(f"{'':24}{'torch µs':>10}{'minigrad µs':>13}{'ratio':>8}{'target':>8}")
     for task, row in result["rows"].items():
         print(
             f"{task:24}{row['torch_us']:>10.2f}{row['minigrad_us']:>13.2f}{row['ratio']:>8.2f}"
             f"{row['target']:>8.2f}"
         )
-    control = result["control_us"]
-    print(f"control, a NumPy product: {control['median']:.2f} µs, at worst {control['max']:.2f}")
+    control = result["control"]
+    print(
+        f"control, {control['task']}: {control['median_us']:.0f} µs, at worst "
+        f"{control['worst_us']:.0f}"
+    )
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 

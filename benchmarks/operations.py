@@ -1,0 +1,261 @@
+"""Every op of the sample table as a task, small and large, forward and forward and backward.
+
+Small is as the op's row gives it, large is scaled to about a million elements.
+
+The cases are those of tests/samples.py. Of a row's cases one is taken: of at most two axes, with
+the largest input. It is scaled by multiplying every length above 1, in the inputs and in params
+that are lengths, by one factor; lengths that were equal stay equal, so the call stays valid.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+LARGE = 1 << 20  # elements of the largest array
+SIZES = ("small", "large")
+FORWARD, BACKWARD = "forward", "forward + backward"
+PASSES = (FORWARD, BACKWARD)
+
+# Params that are lengths, or made of lengths.
+LENGTHS = {"shape", "size", "num", "rows", "columns", "classes", "num_classes", "start"}
+
+# What stands in a row of the sample table and cannot be compared between backends.
+LEFT_OUT = {"to": "its row moves tensors to the tests' own device"}
+
+
+@cache
+def samples() -> Any:
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+    import samples
+
+    return samples
+
+
+def names() -> list[str]:
+    return list(samples().ROWS)
+
+
+def scaled_length(n: Any, k: int) -> Any:
+    return n * k if n > 1 else n  # 0 and 1 stay what they are, and so does a -1 to be worked out
+
+
+def scaled_lengths(value: Any, k: int) -> Any:
+    if isinstance(value, tuple):
+        return tuple(scaled_length(n, k) for n in value)
+    return scaled_length(value, k)
+
+
+def scaled_input(spec: Any, k: int) -> Any:
+    """Return an input of the sample table, larger; indices and labels keep to their axis."""
+    import numpy as np
+
+    if spec is None or isinstance(spec, samples().Hyper):
+        return spec
+    if isinstance(spec, samples().Given):
+        values = np.asarray(spec.values)
+        if values.dtype == np.uint64:  # the state of a random stream
+            return spec
+        return samples().Given(np.tile(values, [scaled_length(n, k) // n for n in values.shape]))
+    larger = replace(spec, shape=scaled_lengths(spec.shape, k))
+    if isinstance(spec, samples().Ints) and spec.dtype is np.int64:
+        low = -scaled_length(-spec.low, k)
+        larger = replace(larger, low=low, high=scaled_length(spec.high, k))
+    return larger
+
+
+def scaled(case: Any, k: int) -> Any:
+    lengths = {name: scaled_lengths(v, k) for name, v in case.params.items() if name in LENGTHS}
+    inputs = tuple(scaled_input(x, k) for x in case.inputs)
+    return replace(case, inputs=inputs, params={**case.params, **lengths})
+
+
+def factor(shapes: list[tuple[int, ...]]) -> int:
+    """Return the largest factor with which no array of these shapes exceeds LARGE."""
+    return int(
+        min(
+            (
+                (LARGE / math.prod(shape)) ** (1 / axes)
+                for shape in shapes
+                if (axes := sum(n > 1 for n in shape)) and math.prod(shape)
+            ),
+            default=1,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """cases: by size; reason: why the large one is missing."""
+
+    cases: dict[str, Any]
+    reason: str = ""
+
+
+def present(case: Any) -> list[Any]:
+    return [array for array in case.arrays() if array is not None]
+
+
+def preference(case: Any) -> tuple[Any, ...]:
+    """Rank a case: no values that can only be repeated, few axes, large inputs, index arrays."""
+    arrays = present(case)
+    return (
+        not any(type(x) is samples().Given for x in case.inputs),
+        max((a.ndim for a in arrays), default=0) <= 2,
+        max((a.size for a in arrays), default=0),
+        sum(a.dtype.kind in "ib" for a in arrays),
+    )
+
+
+@cache
+def plan(op: str) -> Plan:
+    """Choose an op's case; ValueError where none of its row can be called here."""
+    if op in LEFT_OUT:
+        raise ValueError(LEFT_OUT[op])
+    row = samples().ROWS[op]
+    cases = sorted((c for c in row.cases if not c.is_empty()), key=preference, reverse=True)
+    reason, small = "no case of its row can be called", None
+    for case in cases:
+        try:
+            k = factor([array.shape for array in called(row, case)])
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            continue
+        small = small or case
+        try:
+            larger = scaled(case, k)
+            most = max(array.size for array in called(row, larger))
+            if most < LARGE / 4:  # an axis of the result is none of the inputs': stack's
+                larger = scaled(case, k * math.isqrt(LARGE // most))
+                called(row, larger)
+        except Exception as error:
+            reason = f"its case cannot be scaled ({type(error).__name__})"
+            continue
+        if k > 1:
+            return Plan({"small": case, "large": larger})
+        reason = "its case has no length above 1"
+    if small is None:
+        raise ValueError(reason)
+    return Plan({"small": small}, reason)
+
+
+def dtype_of(row: Any) -> Any:
+    """Return the dtype in which an op's floating inputs are measured."""
+    return samples().SINGLE if samples().SINGLE in row.dtypes else row.dtypes[-1]
+
+
+@lru_cache(maxsize=len(SIZES))  # to draw a million numbers takes as long as many an op on them
+def drawn(op: str, size: str) -> list[Any]:
+    return plan(op).cases[size].arrays(dtype_of(samples().ROWS[op]))
+
+
+def tensors(row: Any, arrays: list[Any], backend: str, requires_grad: bool = False) -> list[Any]:
+    import minigrad as mg
+
+    def tracked(array: Any) -> bool:
+        return requires_grad and array.dtype == dtype_of(row)
+
+    return [
+        None if a is None else mg.tensor(a, backend=backend, requires_grad=tracked(a))
+        for a in arrays
+    ]
+
+
+def results(row: Any, xs: list[Any], case: Any) -> tuple[Any, ...]:
+    found = row.f(*xs, **case.params)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def called(row: Any, case: Any) -> list[Any]:
+    """Return the inputs and the results of a call."""
+    xs = tensors(row, case.arrays(dtype_of(row)), "numpy")
+    return [x for x in (*xs, *results(row, xs, case)) if x is not None]
+
+
+def build(op: str, size: str, direction: str, backend: str) -> Callable[[], Any]:
+    """Return what runs an op: forward, or forward and then backward from its first result."""
+    import minigrad as mg
+
+    row, case = samples().ROWS[op], plan(op).cases[size]
+    if direction == FORWARD:
+        xs = tensors(row, drawn(op, size), backend)
+
+        def forward() -> None:
+            row.f(*xs, **case.params)
+
+        return forward
+    xs = tensors(row, drawn(op, size), backend, requires_grad=True)
+    free = [x for x in xs if x is not None and x.requires_grad]
+    cotangent = mg.ones_like(results(row, xs, case)[0].detach())
+
+    def both() -> None:
+        mg.autograd.grad(results(row, xs, case)[0], free, cotangent, allow_unused=True)
+
+    return both
+
+
+def directions(op: str) -> tuple[str, ...]:
+    """Return the passes an op has: no backward where its row says that it has no derivative."""
+    row, case = samples().ROWS[op], plan(op).cases["small"]
+    has_derivative = case.up_to(row.order) > 0 and case.is_floating()
+    return PASSES if has_derivative else (FORWARD,)
+
+
+def described(op: str, backend: str, make: Callable[..., Any]) -> dict[str, Any]:
+    """Return what is measured of an op, the shapes, and which kernels of the backend take part."""
+    import minigrad as mg
+
+    chosen = plan(op)
+    shapes: dict[str, Any] = {}
+    used: set[str] = set()
+    for size in chosen.cases:
+        shapes[size] = [list(a.shape) for a in drawn(op, size) if a is not None]
+        for direction in directions(op):
+            call = make(op, size, direction, backend)
+            with mg.profile() as profile:
+                call()
+            used |= {name for name, _ in profile.rows}
+    return {
+        "passes": list(directions(op)),
+        "shapes": shapes,
+        "small_only": chosen.reason,
+        "kernels": sorted(used & set(mg.backends.get(backend).kernels)),
+    }
+
+
+def tasks(op: str, description: dict[str, Any]) -> list[str]:
+    """Return the names of what is measured of an op."""
+    return [
+        f"{op}|{size}|{direction}"
+        for size in description["shapes"]
+        for direction in description["passes"]
+    ]
+
+
+def contestant(backend: str) -> tuple[Callable[[str], Callable[[], Any]], Callable[[], None]]:
+    """Return the tasks of a backend by name, as `turns.serve` wants them.
+
+    `OP|SIZE|PASS` runs it; `OP|describe` returns its description.
+    """
+    import numpy as np
+
+    import minigrad as mg
+
+    mg.use_backend(backend)
+    np.seterr(all="ignore")
+    kept = lru_cache(maxsize=len(SIZES) * len(PASSES))(build)
+
+    def make(op: str, *rest: str) -> Callable[[], Any]:
+        # What an op writes is made anew: updates repeated for long end in denormal numbers.
+        return (build if samples().ROWS[op].writes else kept)(op, *rest)
+
+    def task(name: str) -> Callable[[], Any]:
+        op, *rest = name.split("|")
+        if rest == ["describe"]:
+            return lambda: described(op, backend, make)
+        return make(op, *rest, backend)
+
+    return task, mg.backends.get(backend).synchronize
