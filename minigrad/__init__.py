@@ -9,7 +9,7 @@ if (_checkout / "kernels" / "cpu").is_dir():
 
 import numpy as _np
 
-from . import autograd, backends, data, nn, optim, random, train, viz
+from . import autograd, backends, data, nn, ops, optim, random, train, viz
 from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck
@@ -25,6 +25,53 @@ from .observers import AnomalyError, Profile, detect_anomaly, profile
 from .ops import *
 from .random import manual_seed, rand, randint, randn
 from .serialization import load, save
+
+__all__ = [
+    "AnomalyError",
+    "GradcheckError",
+    "Op",
+    "Profile",
+    "Tensor",
+    "apply",
+    "autograd",
+    "backends",
+    "bool",
+    "complex64",
+    "complex128",
+    "data",
+    "detect_anomaly",
+    "enable_grad",
+    "float16",
+    "float32",
+    "float64",
+    "get_default_dtype",
+    "gradcheck",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "load",
+    "manual_seed",
+    "nn",
+    "no_grad",
+    "optim",
+    "profile",
+    "rand",
+    "randint",
+    "randn",
+    "random",
+    "save",
+    "set_default_dtype",
+    "train",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "use_backend",
+    "viz",
+]
+__all__ += ops.__all__
 
 __version__ = "0.1.0"
 

@@ -147,7 +147,10 @@ def test_the_judge(name, source, allowed):
 
 
 def code_lines(source):
-    """Count the lines that hold code: no blank lines, no comments, no docstrings."""
+    """Count the lines that hold code: no blank lines, comments or docstrings.
+
+    Docstrings are all strings that stand alone, those below an assignment too.
+    """
     silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
     silent |= {tokenize.ENDMARKER}
     lines = set()
@@ -155,16 +158,22 @@ def code_lines(source):
         if token.type not in silent:
             lines.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(source)):
-        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        if isinstance(node, documented) and ast.get_docstring(node) is not None:
-            docstring = node.body[0]
-            lines.difference_update(range(docstring.lineno, docstring.end_lineno + 1))
+        alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if alone and isinstance(node.value.value, str):
+            lines.difference_update(range(node.lineno, node.end_lineno + 1))
     return len(lines)
 
 
-def test_code_lines():
-    source = '"""One."""\n\n# two\ndef f():\n    """Three\n\n    four."""\n    return """\n\n"""\n'
-    assert code_lines(source) == 4
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ('"""One."""\n\n# two\ndef f():\n    """Three\n\n    four."""\n    return """\n\n"""\n', 4),
+        ('x = 1\n"""What x is,\n\nand why."""\n\ny = """z"""\n', 2),
+        ("...\n", 1),
+    ],
+)
+def test_code_lines(source, count):
+    assert code_lines(source) == count
 
 
 def test_reading_path_is_short(capsys):

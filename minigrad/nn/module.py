@@ -216,6 +216,7 @@ class Module:
         return _found(self, "buffer", known, target)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the outputs for some inputs; call the module itself, which runs hooks as well."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method: define one")
 
     # Subclasses give forward the signature they need; its results are not typed here.

@@ -51,10 +51,14 @@ _linspace = Op(
 )
 
 zeros_like = Op("zeros_like", lambda xp, x: xp.zeros(x.shape, dtype=x.dtype))
+"""Zeros of x's shape, dtype and backend: a constant."""
+
 ones_like = Op("ones_like", lambda xp, x: _full_forward(xp, shape=x.shape, value=1, dtype=x.dtype))
-copy = _copy = Op(  # asarray has a keyword of that name
-    "copy", lambda xp, x: xp.array(x, copy=True, order="C"), vjp=dict(x=lambda g: g)
-)
+"""Ones of x's shape, dtype and backend: a constant."""
+
+_copy = Op("copy", lambda xp, x: xp.array(x, copy=True, order="C"), vjp=dict(x=lambda g: g))
+copy = _copy  # asarray has a keyword of that name
+"""A contiguous copy of x on the tape, which shares no memory with it."""
 
 _astype: Op = Op(
     "astype",

@@ -63,12 +63,15 @@ def zero(g: Tensor) -> Tensor:
     return zeros_like(g)
 
 
-#: x·a, but 0 where x is exactly 0, whatever a is. It is bilinear, and so are its rules.
 absorb: Op = elementwise(
     "absorb",
     lambda xp, x, a: x * xp.where(x == 0, x, a),  # a product 0·inf would be a warning
     vjp=dict(x=lambda g, a: absorb(g, a), a=lambda g, x: absorb(g, x)),
 )
+"""x · a, but 0 where x is exactly 0, whatever a is: what keeps masked branches free of nan.
+
+It is bilinear, and so are its rules.
+"""
 
 where: Op = Op(
     "where",
@@ -80,12 +83,18 @@ where: Op = Op(
     elementwise=True,
     promotes=("x", "y"),
 )
+"""x where condition is true, y elsewhere; the three broadcast. The other branch has gradient 0."""
 
 add = elementwise("add", lambda xp, x, y: x + y, vjp=dict(x=lambda g: g, y=lambda g: g))
+"""x + y, broadcast, in the dtype of both together."""
+
 subtract = elementwise("subtract", lambda xp, x, y: x - y, vjp=dict(x=lambda g: g, y=lambda g: -g))
+"""x - y, broadcast, in the dtype of both together."""
+
 multiply = elementwise(
     "multiply", lambda xp, x, y: x * y, vjp=dict(x=lambda g, y: g * y, y=lambda g, x: g * x)
 )
+"""x · y, broadcast, in the dtype of both together."""
 
 
 def _divide_x(g: Tensor, y: Any) -> Tensor:
@@ -100,12 +109,17 @@ divide = elementwise(
     vjp=dict(x=_divide_x, y=lambda g, out, y: absorb(g, -out / y)),
     floating=True,
 )
+"""x / y, broadcast; integers become the default dtype."""
+
 floor_divide = elementwise("floor_divide", lambda xp, x, y: x // y, vjp=dict(x=zero, y=zero))
+"""The largest whole number not above x / y, broadcast; its derivative is 0."""
+
 remainder = elementwise(
     "remainder",
     lambda xp, x, y: x % y,
     vjp=dict(x=lambda g: g, y=lambda g, x, y: absorb(g, -(x // y))),
 )
+"""x - y · floor(x / y), broadcast: of y's sign, as Python's %. Derivatives: 1 and -floor(x / y)."""
 
 
 def _pow_x(g: Tensor, x: Tensor, y: Any) -> Tensor:
@@ -124,24 +138,42 @@ def _pow_y(g: Tensor, out: Tensor, x: Any, y: Tensor) -> Tensor:
 
 
 pow = elementwise("pow", lambda xp, x, y: x**y, vjp=dict(x=_pow_x, y=_pow_y))
+"""x to the power y, broadcast.
+
+Derivatives: y · xʸ⁻¹, for y = 0 exactly 0; xʸ · log x, at x = 0 exactly 0, of x < 0 nan.
+"""
 
 positive = elementwise("positive", lambda xp, x: +x, vjp=dict(x=lambda g: g))
+"""+x, a copy."""
+
 negative = elementwise("negative", lambda xp, x: -x, vjp=dict(x=lambda g: -g))
+"""-x."""
+
 abs = elementwise("abs", lambda xp, x: xp.abs(x), vjp=dict(x=lambda g, x: g * sign(x)))
+"""|x|, of complex numbers the modulus; the derivative at 0 is 0."""
+
 sign: Op = elementwise("sign", lambda xp, x: xp.sign(x), vjp=dict(x=zero))
+"""-1, 0 or 1, nan for nan; the derivative is 0."""
 
 exp = elementwise(
     "exp", lambda xp, x: xp.exp(x), vjp=dict(x=lambda g, out: absorb(g, out)), floating=True
 )
+"""e to the power x; integers become the default dtype."""
+
 log: Op = elementwise(
     "log", lambda xp, x: xp.log(x), vjp=dict(x=lambda g, x: absorb(g, 1 / x)), floating=True
 )
+"""The natural logarithm: -inf at 0, nan below; integers become the default dtype."""
+
 sqrt = elementwise(
     "sqrt", lambda xp, x: xp.sqrt(x), vjp=dict(x=lambda g, out: absorb(g, 0.5 / out)), floating=True
 )
+"""The square root: nan below 0, the derivative at 0 inf; integers become the default dtype."""
+
 tanh = elementwise(
     "tanh", lambda xp, x: xp.tanh(x), vjp=dict(x=lambda g, out: g * (1 - out * out)), floating=True
 )
+"""The hyperbolic tangent, derivative 1 - tanh²; integers become the default dtype."""
 
 
 def _sigmoid_forward(xp: Any, x: Any) -> Any:
@@ -155,11 +187,14 @@ sigmoid = elementwise(
     vjp=dict(x=lambda g, out: g * (out * (1 - out))),
     floating=True,
 )
+"""1 / (1 + exp(-x)) without overflow, derivative s · (1 - s); integers become the default dtype."""
+
 relu = elementwise(
     "relu",
     lambda xp, x: xp.maximum(x, 0),
     vjp=dict(x=lambda g, out: where(less_equal(out, 0), 0, g)),
 )
+"""max(x, 0); the derivative at 0 is 0."""
 
 
 def _greater_part(g: Tensor, x: Any, y: Any) -> Tensor:
@@ -172,11 +207,14 @@ maximum = elementwise(
     lambda xp, x, y: xp.maximum(x, y),
     vjp=dict(x=_greater_part, y=lambda g, x, y: _greater_part(g, y, x)),
 )
+"""The greater of x and y, broadcast, nan where one is; in a tie each has half the gradient."""
+
 minimum = elementwise(
     "minimum",
     lambda xp, x, y: xp.minimum(x, y),
     vjp=dict(x=lambda g, x, y: _greater_part(g, y, x), y=_greater_part),
 )
+"""The smaller of x and y, broadcast, nan where one is; in a tie each has half the gradient."""
 
 
 def _clip_forward(xp: Any, x: Any, min: Any = None, max: Any = None) -> Any:
@@ -216,19 +254,52 @@ def _test(name: str, forward: Callable[..., Any]) -> Op:
 
 
 equal = _test("equal", lambda xp, x, y: xp.equal(x, y))
+"""Whether x = y, broadcast: booleans, no derivative; nan is equal to nothing."""
+
 not_equal = _test("not_equal", lambda xp, x, y: xp.not_equal(x, y))
+"""Whether x ≠ y, broadcast: booleans, no derivative."""
+
 less: Op = _test("less", lambda xp, x, y: xp.less(x, y))
+"""Whether x < y, broadcast: booleans, no derivative."""
+
 less_equal: Op = _test("less_equal", lambda xp, x, y: xp.less_equal(x, y))
+"""Whether x ≤ y, broadcast: booleans, no derivative."""
+
 greater: Op = _test("greater", lambda xp, x, y: xp.greater(x, y))
+"""Whether x > y, broadcast: booleans, no derivative."""
+
 greater_equal = _test("greater_equal", lambda xp, x, y: xp.greater_equal(x, y))
+"""Whether x ≥ y, broadcast: booleans, no derivative."""
+
 logical_and = _test("logical_and", lambda xp, x, y: xp.logical_and(x, y))
+"""Whether both x and y are true (not 0), broadcast: booleans."""
+
 logical_or = _test("logical_or", lambda xp, x, y: xp.logical_or(x, y))
+"""Whether x or y is true (not 0), broadcast: booleans."""
+
 logical_xor = _test("logical_xor", lambda xp, x, y: xp.logical_xor(x, y))
+"""Whether exactly one of x and y is true (not 0), broadcast: booleans."""
+
 logical_not = _test("logical_not", lambda xp, x: xp.logical_not(x))
+"""Whether x is false (0): booleans."""
+
 bitwise_and = _test("bitwise_and", lambda xp, x, y: x & y)
+"""x & y bit by bit, of integers or booleans, broadcast."""
+
 bitwise_or = _test("bitwise_or", lambda xp, x, y: x | y)
+"""x | y bit by bit, of integers or booleans, broadcast."""
+
 bitwise_xor = _test("bitwise_xor", lambda xp, x, y: x ^ y)
+"""x ^ y bit by bit, of integers or booleans, broadcast."""
+
 bitwise_invert = _test("bitwise_invert", lambda xp, x: ~x)
+"""~x bit by bit, of integers; of booleans, not x."""
+
 isnan = _test("isnan", lambda xp, x: xp.isnan(x))
+"""Where x is nan: booleans."""
+
 isinf = _test("isinf", lambda xp, x: xp.isinf(x))
+"""Where x is inf or -inf: booleans."""
+
 isfinite = _test("isfinite", lambda xp, x: xp.isfinite(x))
+"""Where x is neither nan nor infinite: booleans."""

@@ -45,5 +45,5 @@ def _matmul_y(g: Tensor, x: Tensor, y_shape: tuple[int, ...]) -> Tensor:
     return sum_to(gy, (*y_shape, 1) if len(y_shape) == 1 else y_shape).reshape(y_shape)
 
 
-#: The matrix product, over leading batch axes that broadcast; 1-d operands are a row, a column.
 matmul = Op("matmul", _matmul_forward, vjp=dict(x=_matmul_x, y=_matmul_y), promotes=("x", "y"))
+"""The matrix product, over leading batch axes that broadcast; 1-d operands are a row, a column."""

@@ -565,6 +565,10 @@ linear = Op(
     ),
     promotes=("x", "weight", "bias"),
 )
+"""x @ weightᵀ + bias, the bias left out if need be; ValueError for shapes that do not fit.
+
+x: (..., in_features), weight: (out_features, in_features), bias: (out_features,).
+"""
 
 _dropout: Op = Op(
     "dropout",

@@ -66,6 +66,7 @@ matrix_transpose: Op = Op(
     vjp=dict(x=lambda g: matrix_transpose(g)),
     view=True,
 )
+"""A view of x with its last two axes exchanged."""
 
 
 def _part(g: Tensor, xs_shape: list[tuple[int, ...]], position: int, axis: int) -> Tensor:

@@ -94,10 +94,11 @@ def _sgd_forward(
     p -= xp.astype(lr, p.dtype) * g
 
 
-#: One step of stochastic gradient descent; velocity and step None: no momentum. As PyTorch has it,
-#: the first step is not dampened. Sutskever et al., "On the importance of initialization and
-#: momentum in deep learning" (2013).
 sgd_update = Op("sgd_update", _sgd_forward, outputs=(), writes=("p", "velocity"))
+"""One step of stochastic gradient descent; velocity and step None: no momentum. As PyTorch has it,
+the first step is not dampened. Sutskever et al., "On the importance of initialization and
+momentum in deep learning" (2013).
+"""
 
 
 def _adagrad_forward(
@@ -119,9 +120,10 @@ def _adagrad_forward(
     )
 
 
-#: One step of Adagrad; total is the sum of g². Duchi, Hazan & Singer, "Adaptive subgradient methods
-#: for online learning and stochastic optimization" (2011), figure 1 with a diagonal matrix.
 adagrad_update = Op("adagrad_update", _adagrad_forward, outputs=(), writes=("p", "total"))
+"""One step of Adagrad; total is the sum of g². Duchi, Hazan & Singer, "Adaptive subgradient methods
+for online learning and stochastic optimization" (2011), figure 1 with a diagonal matrix.
+"""
 
 
 def _rmsprop_forward(
@@ -154,12 +156,13 @@ def _rmsprop_forward(
     p -= xp.astype(lr, p.dtype) * g
 
 
-#: One step of RMSprop; v and mean are running means of g² and g; mean None: not centered, velocity
-#: None: no momentum. Tieleman & Hinton, "Neural networks for machine learning" (2012), lecture 6.5;
-#: centered: Graves, "Generating sequences with recurrent neural networks" (2013), equations 38-45.
 rmsprop_update = Op(
     "rmsprop_update", _rmsprop_forward, outputs=(), writes=("p", "v", "mean", "velocity")
 )
+"""One step of RMSprop; v and mean are running means of g² and g; mean None: not centered, velocity
+None: no momentum. Tieleman & Hinton, "Neural networks for machine learning" (2012), lecture 6.5;
+centered: Graves, "Generating sequences with recurrent neural networks" (2013), equations 38-45.
+"""
 
 
 def _adam_forward(
@@ -192,9 +195,10 @@ def _adam_forward(
     p -= scalar(lr / (1 - beta1**step)) * m / _divisor(xp, root, eps)
 
 
-#: One step of Adam (Kingma & Ba 2015, algorithm 1), or with decoupled decay of AdamW (Loshchilov &
-#: Hutter 2019, algorithm 2).
 adam_update = Op("adam_update", _adam_forward, outputs=(), writes=("p", "m", "v"))
+"""One step of Adam (Kingma & Ba 2015, algorithm 1), or with decoupled decay of AdamW (Loshchilov &
+Hutter 2019, algorithm 2).
+"""
 
 
 def _total_norm_forward(xp: Any, *gs: Any, norm_type: float) -> Any:
@@ -210,8 +214,8 @@ def _total_norm_forward(xp: Any, *gs: Any, norm_type: float) -> Any:
     return total if norm_type == math.inf else total ** (1 / norm_type)
 
 
-#: The p-norm of all elements of several tensors together, float64; norm_type is p, inf the maximum.
 total_norm = Op("total_norm", _total_norm_forward)
+"""The p-norm of all elements of several tensors together, float64; norm_type is p or inf."""
 
 
 def _scale_forward(xp: Any, g: Any, factor: Any) -> None:
@@ -219,5 +223,5 @@ def _scale_forward(xp: Any, g: Any, factor: Any) -> None:
     g[...] = xp.astype(g, wide, copy=False) * xp.astype(factor, wide)
 
 
-#: g *= factor, a float64 0-d array, rounded once.
 scale_update = Op("scale_update", _scale_forward, outputs=(), writes=("g",))
+"""g *= factor, a float64 0-d array, rounded once."""
