@@ -1228,7 +1228,7 @@ def updated(name, *changed):
 
 
 def penalised(p, g, weight_decay, l1):
-    return g + weight_decay * p + (0 if l1 is None else l1 * np.sign(p))
+    return g + (weight_decay or 0) * p + (l1 or 0) * np.sign(p)
 
 
 def reference_sgd(p, g, v, step, lr, momentum, dampening, weight_decay, l1=None, *, nesterov):
@@ -1258,16 +1258,23 @@ def reference_rmsprop(p, g, v, mean, velocity, lr, alpha, eps, weight_decay, mom
 
 
 def reference_adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, l1=None, *, decoupled):
-    g = penalised(p, g, 0 if decoupled else weight_decay, l1)
+    g = penalised(p, g, None if decoupled else weight_decay, l1)
     if decoupled:
-        p = p - lr * weight_decay * p
+        p = p - lr * (weight_decay or 0) * p
     m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
     m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
     return p - lr * m_hat / (np.sqrt(v_hat) + eps), m, v
 
 
 def hypers(*values):
-    return tuple(map(Hyper, map(np.float64, values)))
+    return tuple(None if value is None else Hyper(np.float64(value)) for value in values)
+
+
+GRADIENTS = [[()], [(2, 3)], [(0,)], [(2, 3), (), (0,), (4,)]]
+
+
+def together(gs):
+    return np.concatenate([g.ravel() for g in gs])
 
 
 UPDATES = {
@@ -1297,17 +1304,17 @@ UPDATES = {
                     Reals(shape),
                     Reals(shape),
                     Reals(shape) if momentum else None,
-                    *hypers(step, 0.1, momentum, 0.5, 0.01, *l1),
+                    *hypers(step, 0.1, momentum, 0.5, decay, *l1),
                 ),
                 {"nesterov": nesterov},
             )
             for shape in SHAPES
-            for momentum, step, nesterov, l1 in [
-                (0.0, 1, False, ()),
-                (0.0, 1, False, (0.2,)),
-                (0.9, 1, False, ()),
-                (0.9, 2, False, ()),
-                (0.9, 2, True, (0.2,)),
+            for momentum, step, nesterov, decay, l1 in [
+                (0.0, 1, False, None, ()),
+                (0.0, 1, False, 0.01, (0.2,)),
+                (0.9, 1, False, 0.01, ()),
+                (0.9, 2, False, None, (0.2,)),
+                (0.9, 2, True, 0.01, (0.2,)),
             ]
         ),
         order=0,
@@ -1321,11 +1328,11 @@ UPDATES = {
                 (
                     *(Reals(shape) for _ in range(2)),
                     Reals(shape, POSITIVE),
-                    *hypers(step, 0.1, 0.3, 1e-10, 0.01, *l1),
+                    *hypers(step, 0.1, 0.3, 1e-10, decay, *l1),
                 )
             )
             for shape in SHAPES
-            for step, l1 in [(1, ()), (3, (0.2,))]
+            for step, decay, l1 in [(1, 0.01, ()), (3, 0.01, (0.2,)), (3, None, ())]
         ),
         order=0,
         writes=(0, 2),
@@ -1340,15 +1347,15 @@ UPDATES = {
                     Reals(shape, ((1.0, 3.0),)),
                     Reals(shape, ((-0.5, 0.5),)) if centered else None,
                     Reals(shape) if momentum else None,
-                    *hypers(0.1, 0.9, 1e-8, 0.01, momentum, *l1),
+                    *hypers(0.1, 0.9, 1e-8, decay, momentum, *l1),
                 )
             )
             for shape in SHAPES
-            for centered, momentum, l1 in [
-                (False, 0.0, ()),
-                (True, 0.0, (0.2,)),
-                (False, 0.9, (0.2,)),
-                (True, 0.9, ()),
+            for centered, momentum, decay, l1 in [
+                (False, 0.0, None, ()),
+                (True, 0.0, 0.01, (0.2,)),
+                (False, 0.9, None, (0.2,)),
+                (True, 0.9, 0.01, ()),
             ]
         ),
         order=0,
@@ -1369,6 +1376,8 @@ UPDATES = {
             for shape in SHAPES
             for step, decay, decoupled, l1 in [
                 (1, 0.0, False, ()),
+                (2, None, False, (0.2,)),
+                (2, None, True, ()),
                 (3, 0.1, False, ()),
                 (3, 0.1, False, (0.2,)),
                 (2, 0.1, True, ()),
@@ -1380,10 +1389,17 @@ UPDATES = {
     ),
     "total_norm": Row(
         TABLE["total_norm"],
-        lambda *gs, norm_type: np.linalg.norm(np.concatenate([g.ravel() for g in gs]), norm_type),
+        lambda *gs: np.linalg.norm(together(gs)),
+        tuple(Case(tuple(map(Reals, shapes))) for shapes in GRADIENTS),
+        order=0,
+        result=lambda dtype: DOUBLE,
+    ),
+    "total_p_norm": Row(
+        TABLE["total_p_norm"],
+        lambda *gs, norm_type: np.linalg.norm([0.0, *together(gs)], norm_type),
         tuple(
             Case(tuple(map(Reals, shapes)), {"norm_type": norm_type})
-            for shapes in [[()], [(2, 3)], [(2, 3), (), (0,), (4,)]]
+            for shapes in GRADIENTS
             for norm_type in (1.0, 2.0, 3.5, math.inf)
         ),
         order=0,

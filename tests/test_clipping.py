@@ -177,6 +177,15 @@ def test_after_backward_and_before_a_step():
     np.testing.assert_allclose(left.item(), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("norm_type", [1, 2, 3.5, math.inf])
+def test_a_nan_in_any_gradient_is_in_the_norm(norm_type):
+    for position in range(3):
+        arrays = [np.ones(2), -np.ones((2, 2)), np.ones(())]
+        arrays[position][...] = math.nan
+        norm = utils.get_total_norm([p.grad for p in params_of(arrays)], norm_type)
+        assert math.isnan(norm.item())
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_not_finite(bad):
     (p,) = params_of([np.array([1.0, bad])])

@@ -33,13 +33,14 @@ from minigrad.train import mlp
 numba = pytest.importorskip("numba", reason="the CPU kernels need Numba")
 cpu = pytest.importorskip("minigrad.kernels.cpu")
 adam, compiler, cross_entropy, philox = cpu.adam, cpu.compiler, cpu.cross_entropy, cpu.philox
+norm = cpu.norm
 
 COMPILED = not numba.config.DISABLE_JIT
 needs_compiler = pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT: nothing is compiled")
 
 LOOPS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in (adam, cross_entropy, philox)
+    for module in (adam, cross_entropy, norm, philox)
     for name, value in vars(module).items()
     if isinstance(value, compiler.Loop)
 }
@@ -65,9 +66,10 @@ def cross_entropy_call(dtype, n=5, c=7, ignore_index=-1, label_smoothing=0.1):
     return [3 * random(n, c, dtype=dtype), labels, weight], params
 
 
-def adam_call(dtype, shape=(5, 6), step=3, weight_decay=0.1, decoupled=False):
+def adam_call(dtype, shape=(5, 6), step=3, weight_decay=0.1, decoupled=False, l1=None):
     p, g, m = (random(*shape, seed=seed, dtype=dtype) for seed in range(3))
-    scalars = [np.array(float(x)) for x in (step, 1e-2, 0.9, 0.99, 1e-8, weight_decay)]
+    values = (step, 1e-2, 0.9, 0.99, 1e-8, weight_decay, l1)
+    scalars = [None if x is None else np.array(float(x)) for x in values]
     return [p, g, m, np.asarray(m * m), *scalars], dict(decoupled=decoupled)
 
 
@@ -75,15 +77,21 @@ def bits_call(dtype, size=11, counter=5):
     return [np.array([2**63 + 1, 7, counter], np.uint64)], dict(size=size)
 
 
+def norm_call(dtype, shapes=((5, 6), (7,))):
+    return [random(*shape, dtype=dtype) for shape in shapes], {}
+
+
 CALLS = {
     "adam_update": adam_call,
     "random_bits": bits_call,
     "softmax_cross_entropy": cross_entropy_call,
+    "total_norm": norm_call,
 }
 LARGER = {  # several chunks, blocks and rows for each thread
     "adam_update": dict(shape=(1001,) if COMPILED else (20,)),
     "random_bits": dict(size=13 * philox.CHUNK - 3 if COMPILED else 41),
     "softmax_cross_entropy": dict(n=37, c=1100) if COMPILED else dict(n=3, c=20),
+    "total_norm": dict(shapes=[(3 * norm.BLOCK + 7,), (5,)] if COMPILED else [(20,), (5,)]),
 }
 
 
@@ -199,7 +207,7 @@ DECLINED_LAYOUTS = {"adam_update": ONE_ORDER_ONLY, "random_bits": UNWRITABLE}
 def test_every_layout_of_each_input(name, layout, dtype):
     plain, params = CALLS[name](dtype)
     for i, array in enumerate(plain):
-        if array.ndim:
+        if array is not None and array.ndim:
             arrays, params = CALLS[name](dtype)
             arrays[i] = LAYOUTS[layout](array)
             wanted = referenced(name, arrays, params)
@@ -286,6 +294,11 @@ DECLINED = {
         (2, lambda weight: np.where(weight == weight.max(), np.inf, weight)),
         (2, lambda weight: np.where(weight == weight.max(), np.float32(np.nan), weight)),
     ],
+    "total_norm": [
+        (1, to(np.float16)),
+        (0, to(np.float32().dtype.newbyteorder())),
+        (0, to(np.longdouble)),
+    ],
 }
 
 
@@ -299,7 +312,7 @@ def test_declines_and_leaves_everything_as_it_was(name, position, change):
 
 
 def test_declines_float16_throughout():
-    for name in ("adam_update", "softmax_cross_entropy"):
+    for name in ("adam_update", "softmax_cross_entropy", "total_norm"):
         arrays, params = CALLS[name](np.float16)
         assert computed(name, arrays, params) is None
 
@@ -327,7 +340,7 @@ def test_layouts_and_kinds_of_numbers_are_not_compiled_anew():
     before = compilations()
     for name, layout in itertools.product(cpu.TABLE, LAYOUTS.values()):
         arrays, params = CALLS[name](np.float32)
-        computed(name, [layout(a) if a.ndim else a for a in arrays], params)
+        computed(name, [a if a is None or not a.ndim else layout(a) for a in arrays], params)
     for integer in (np.int8, np.int32, np.uint32):
         (logits, labels, _), params = cross_entropy_call(np.float32, ignore_index=6)
         computed("softmax_cross_entropy", [logits, labels.astype(integer), None], params)
@@ -516,9 +529,11 @@ def test_cross_entropy_of_integer_labels_of_every_width():
         assert bits_of(found) == bits_of(wanted)
 
 
-def textbook_adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled):
+def textbook_adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, l1, decoupled):
     """Algorithm 1 of Kingma and Ba (2015), or 2 of Loshchilov and Hutter (2019), in float64."""
     p, g, m, v = (x.astype(np.float64) for x in (p, g, m, v))
+    weight_decay, l1 = (0 if x is None else x for x in (weight_decay, l1))
+    g = g + l1 * np.sign(p)
     if not decoupled:
         g = g + weight_decay * p
     m = beta1 * m + (1 - beta1) * g
@@ -529,10 +544,10 @@ def textbook_adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupl
 
 @floats
 @pytest.mark.parametrize("decoupled", [False, True], ids=["Adam", "AdamW"])
-@pytest.mark.parametrize("weight_decay", [0, 0.3])
+@pytest.mark.parametrize(("weight_decay", "l1"), [(None, None), (0, 0), (0.3, None), (None, 0.2)])
 @pytest.mark.parametrize("step", [1, 2, 1000, 1_000_000])
-def test_adam_is_the_textbook_s(step, weight_decay, decoupled, dtype):
-    arrays, params = adam_call(dtype, (3, 4), step, weight_decay, decoupled)
+def test_adam_is_the_textbook_s(step, weight_decay, l1, decoupled, dtype):
+    arrays, params = adam_call(dtype, (3, 4), step, weight_decay, decoupled, l1)
     if step == 1:
         arrays[2], arrays[3] = np.zeros((2, 3, 4), dtype)
     wanted = textbook_adam(*arrays, **params)
@@ -561,6 +576,46 @@ def test_adam_of_non_finite_gradients(decoupled, dtype):
     assert_same(found, wanted, TOLERANCE[dtype])
     assert np.isnan(found[0][:3]).all()
     assert np.isfinite(found[0][3:]).all()
+
+
+@floats
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize(("weight_decay", "l1"), [(None, None), (0, 0), (0.1, 0.1)])
+def test_adam_of_non_finite_parameters(weight_decay, l1, decoupled, dtype):
+    arrays, params = adam_call(dtype, (4,), 3, weight_decay, decoupled, l1)
+    arrays[0] = np.array([NAN, INF, -INF, 1], dtype)
+    wanted = referenced("adam_update", arrays, params)
+    with np.errstate(all="ignore"):
+        found = computed("adam_update", arrays, params)
+    assert_same(found, wanted, TOLERANCE[dtype])
+
+
+@floats
+def test_norm_of_lengths_around_a_block(dtype):
+    sizes = [norm.BLOCK + d for d in (-1, 0, 1)] if COMPILED else [3]
+    for n in (0, 1, *sizes):
+        x = random(n, dtype=dtype)
+        wanted = math.sqrt(math.fsum(float(value) ** 2 for value in x))
+        for arrays in ([x], [x[: n // 3], np.zeros((0, 2), dtype), x[n // 3 :, None]]):
+            (found,) = computed("total_norm", arrays, {})
+            assert (found.dtype, found.shape) == (np.float64, ())
+            np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+def test_norm_of_both_dtypes_and_of_huge_and_tiny_numbers():
+    for value in (1e30, 1e-30):
+        arrays = [np.full((2, 2), value, np.float32), np.full(5, np.float32(value), np.float64)]
+        (found,) = computed("total_norm", arrays, {})
+        np.testing.assert_allclose(found, 3 * float(np.float32(value)), rtol=1e-14)
+
+
+@floats
+@pytest.mark.parametrize("broken", [NAN, INF, -INF])
+def test_norm_of_what_is_not_finite(broken, dtype):
+    arrays, params = norm_call(dtype)
+    arrays[1][3] = broken
+    (found,) = computed("total_norm", arrays, params)
+    assert_same([found], referenced("total_norm", arrays, params))
 
 
 def philox_bits(key, stream, counter, size=4):

@@ -244,23 +244,37 @@ def test_l1_leaves_zeros_alone(kind):
     assert p.tolist() == [0.0, 0.0]
 
 
-def test_an_l1_of_0_is_an_absent_input():
+@pytest.mark.parametrize("name", ["weight_decay", "l1"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_penalty_of_0_is_an_absent_input(kind, name):
     seen = []
 
     class Seen(Observer):
         synchronizes = False
 
         def ran(self, call):
-            if call.op.name == "adam_update":
-                seen.append(call.args[-1] is None)
+            if call.op.name.endswith("_update"):
+                seen.append(call.args[call.op.inputs.index(name)] is None)
 
     p = param(2)
-    optimizer = Adam([p])
+    optimizer = kind([p])
     with observe(Seen()):
-        for l1 in (0, 0.1, 0):
-            optimizer.param_groups[0]["l1"] = l1
+        for value in (0, 0.1, 0):
+            optimizer.param_groups[0][name] = value
             run(optimizer, [p], [1])
     assert seen == [True, False, True]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_penalty_an_infinite_parameter_makes_no_nan(kind):
+    p = tensor(np.array([np.inf, -np.inf, 1]), requires_grad=True)
+    optimizer = kind([p], lr=0.5, weight_decay=0)
+    p.grad = mg.ones_like(p.detach())
+    optimizer.step()
+    assert p.tolist()[:2] == [np.inf, -np.inf]
+    assert p.tolist()[2] < 1
+    kept = [x.numpy() for x in optimizer.state.get(p, {}).values()]
+    assert all(np.isfinite(x).all() for x in kept)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -328,6 +342,15 @@ def test_parameters_without_a_gradient_or_frozen_are_passed_over():
     assert used.tolist() != [1.0, 1.0]
     assert unused.tolist() == frozen.tolist() == [1.0, 1.0]
     assert list(optimizer.state) == [used]
+
+
+def test_a_parameter_frozen_after_backward_is_passed_over():
+    p, other = param(2), param(2)
+    optimizer = SGD([p, other], lr=0.5)
+    (p + other).sum().backward()
+    p.requires_grad_(False)
+    optimizer.step()
+    assert (p.tolist(), other.tolist()) == ([1.0, 1.0], [0.5, 0.5])
 
 
 def test_zero_grad():
@@ -517,8 +540,8 @@ def test_misuse(misuse, error, message):
             r"Adam: expected groups of \[2\] parameters, the state has \[3\]",
         ),
         (
-            lambda s: s["param_groups"][0].pop("eps"),
-            "Adam: group 0 has the options lr, betas, eps, weight_decay, l1, its state lr, betas",
+            lambda s: s["param_groups"][0].update(momentum=0.9),
+            "Adam: group 0 of the state: unknown option 'momentum': expected one of params, lr, ",
         ),
         (
             lambda s: s["state"][1].update(exp_avg=np.ones(4)),
@@ -623,6 +646,19 @@ def test_a_group_that_does_not_fit_leaves_those_before_it_alone():
     with pytest.raises(ValueError, match=message):
         optimizer.load_state_dict(state)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+def test_options_that_a_state_lacks_become_the_defaults():
+    optimizer = Adam([param(2)], lr=0.25, eps=1e-3)
+    other = Adam([{"params": param(2), "l1": 0.5}], l1=0.125, betas=(0.5, 0.75), eps=1e-4)
+    state = optimizer.state_dict()
+    for name in ("l1", "betas"):
+        state["param_groups"][0].pop(name)
+    other.load_state_dict(state)
+    (group,) = other.param_groups
+    wanted = {"lr": 0.25, "betas": (0.5, 0.75), "eps": 1e-3, "weight_decay": 0.0, "l1": 0.125}
+    assert group.options() == wanted
+    assert group.tensors["l1"].item() == 0.125
 
 
 def test_a_loaded_state_is_a_copy():

@@ -255,6 +255,23 @@ def test_options_come_with_the_state():
     assert schedule.base_lrs == [0.1, 0.4]
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "missing"),
+    [
+        (of("StepLR", 10), of("StepLR", 10, gamma=0.5), ["gamma"]),
+        (of("OneCycleLR", 0.3, 99), of("OneCycleLR", 0.3, 99, three_phase=True), ["three_phase"]),
+        (of("ReduceLROnPlateau"), of("ReduceLROnPlateau", "max", 0.3), ["mode", "factor"]),
+    ],
+)
+def test_options_that_a_state_lacks_stay_as_they_are_here(first, then, missing):
+    schedule, other = first(lr_scheduler, optimizer_of()), then(lr_scheduler, optimizer_of())
+    for t in range(3):
+        schedule.step(*[t] * isinstance(schedule, lr_scheduler.ReduceLROnPlateau))
+    state, given = schedule.state_dict(), other.state_dict()
+    other.load_state_dict({name: state[name] for name in state if name not in missing})
+    assert other.state_dict() == state | {name: given[name] for name in missing}
+
+
 def test_the_optimizer_s_state_knows_no_schedule():
     optimizer, plain = optimizer_of(), optimizer_of()
     lr_scheduler.OneCycleLR(optimizer, 0.3, 10, cycle_momentum=False)
@@ -287,6 +304,30 @@ def test_one_cycle_ends_after_its_steps():
         schedule.step()
     assert schedule.last_epoch == 4
     assert settings_of(optimizer) == last
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSprop])
+def test_one_cycle_switches_on_a_momentum_of_0(kind):
+    for cycled, wanted in ((True, 0.95), (False, 0)):
+        optimizer = optimizer_of(kind)
+        lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=4, cycle_momentum=cycled)
+        assert [group["momentum"] for group in optimizer.param_groups] == [wanted] * 2
+
+
+def test_one_cycle_without_momentum():
+    optimizer = optimizer_of(Adagrad)
+    lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=4, cycle_momentum=False)
+    assert rates(optimizer) == [0.02, 0.02]
+
+
+@pytest.mark.parametrize(("start_factor", "moves"), [(0.0, False), (1 / 10, True)])
+def test_the_first_step_of_a_warm_up(start_factor, moves):
+    optimizer = optimizer_of()
+    lr_scheduler.LinearWarmup(optimizer, 10, start_factor)
+    (p,) = optimizer.param_groups[0]["params"]
+    p.grad = mg.ones(2)
+    optimizer.step()
+    assert (p.tolist() != [1.0, 1.0]) == moves
 
 
 @pytest.mark.parametrize("total_steps", [1, 2, 3])
@@ -442,7 +483,12 @@ MISUSES = {
                 {"anneal_strategy": "cosine"},
                 "anneal_strategy must be one of cos, linear, got 'cosine'; did you mean 'cos'?",
             ),
-            ("OneCycleLR", (0.1, 9), {"kind": Adagrad}, "Adagrad has neither momentum nor betas"),
+            (
+                "OneCycleLR",
+                (0.1, 9),
+                {"kind": Adagrad},
+                "Adagrad has neither momentum nor betas; pass cycle_momentum=False",
+            ),
             ("ReduceLROnPlateau", (), {"factor": 1.0}, "factor must be less than 1, got 1"),
             ("ReduceLROnPlateau", (), {"factor": 1.5}, "factor must be a number >= 0 and <= 1"),
             ("ReduceLROnPlateau", ("mim",), {}, "mode must be one of min, max, got 'mim'; did"),
@@ -506,7 +552,29 @@ def test_a_refused_schedule_leaves_the_optimizer_alone():
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("step", lambda s: s.pop("gamma"), "StepLR: expected a dict of .*gamma.*, got a dict of "),
+        *[
+            (
+                "step",
+                lambda s, name=name: s.pop(name),
+                "StepLR: expected a dict of last_epoch, base_lrs, _last_lr and of options among "
+                r"step_size, gamma, got a dict of \[",
+            )
+            for name in ("last_epoch", "base_lrs", "_last_lr")
+        ],
+        *[
+            (
+                "plateau",
+                lambda s, name=name: s.pop(name),
+                "ReduceLROnPlateau: expected a dict of .*, best, num_bad_epochs, cooldown_counter "
+                "and of options among mode, factor, ",
+            )
+            for name in ("best", "num_bad_epochs", "cooldown_counter")
+        ],
+        (
+            "lambda",
+            lambda s: s.update(gamma=0.5),
+            r"LambdaLR: expected a dict of last_epoch, base_lrs, _last_lr, got a dict of .*gamma",
+        ),
         ("step", lambda s: s.update(more=1), "StepLR: expected a dict of .*, got a dict of .*more"),
         ("step", lambda s: s.update(step_size=0), "StepLR: step_size must be .*0, in the state"),
         ("step", lambda s: s.update(last_epoch=-1), "StepLR: last_epoch must be an integer >= 0"),
@@ -538,11 +606,10 @@ def test_a_refused_schedule_leaves_the_optimizer_alone():
     ],
 )
 def test_states_that_do_not_fit(name, change, message):
-    optimizer = optimizer_of()
-    schedule = SCHEDULES[name](lr_scheduler, optimizer)
-    other = SCHEDULES[name](lr_scheduler, optimizer_of())
+    make = {**SCHEDULES, "plateau": of("ReduceLROnPlateau")}[name]
+    schedule, other = (make(lr_scheduler, optimizer_of()) for _ in range(2))
     for _ in range(5):
-        other.step()
+        other.step(*[1.0] * (name == "plateau"))
     state, before = other.state_dict(), schedule.state_dict()
     change(state)
     with pytest.raises(ValueError, match=f"^{message}"):

@@ -5,10 +5,12 @@ from typing import Any
 
 from .adam import adam_update
 from .cross_entropy import softmax_cross_entropy
+from .norm import total_norm
 from .philox import random_bits
 
 TABLE: Mapping[str, Callable[..., Any]] = {
     "adam_update": adam_update,
     "random_bits": random_bits,
     "softmax_cross_entropy": softmax_cross_entropy,
+    "total_norm": total_norm,
 }

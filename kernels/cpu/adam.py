@@ -4,9 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .compiler import Array, loop, plain, prange
-
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+from .compiler import FLOATS, Array, loop, plain, prange
 
 
 def adam_update(
@@ -19,7 +17,7 @@ def adam_update(
     beta1: Array,
     beta2: Array,
     eps: Array,
-    weight_decay: Array,
+    weight_decay: Array | None,
     l1: Array | None = None,
     *,
     decoupled: bool,
@@ -31,8 +29,8 @@ def adam_update(
     parameter's dtype, in which the rest is computed. ``decoupled`` shrinks p by lr * weight_decay
     (Loshchilov and Hutter, Decoupled weight decay regularization, 2019); otherwise the decay is
     added to the gradient (Kingma and Ba, Adam, 2015, with an L2 penalty). ``l1 * sign(p)`` is added
-    to the gradient in both; None is 0. Declines p, m, v that are not all contiguous in the same
-    order, or not writable.
+    to the gradient in both. A weight_decay or l1 of None is absent. Declines p, m, v that are not
+    all contiguous in the same order, or not writable.
     """
     order: Literal["C", "F"]
     if p.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous:
@@ -60,7 +58,9 @@ def adam_update(
         float(beta1),
         float(beta2),
         float(eps),
-        float(weight_decay),
+        weight_decay is not None,
+        0.0 if weight_decay is None else float(weight_decay),
+        l1 is not None,
         0.0 if l1 is None else float(l1),
         decoupled,
     )
@@ -78,7 +78,9 @@ def _update(
     beta1: float,
     beta2: float,
     eps: float,
+    has_decay: bool,
     weight_decay: float,
+    has_l1: bool,
     l1: float,
     decoupled: bool,
 ) -> None:
@@ -92,11 +94,11 @@ def _update(
     shrink = real(1 - lr * weight_decay)
     for i in prange(p.size):
         param, grad = p[i], g[i]
-        if l1 != 0:
+        if has_l1:
             grad += lasso * np.sign(param)
         if decoupled:
             param *= shrink
-        else:
+        elif has_decay:
             grad += decay * param
         m[i] = keep1 * m[i] + take1 * grad
         v[i] = keep2 * v[i] + take2 * (grad * grad)

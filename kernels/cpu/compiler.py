@@ -14,6 +14,7 @@ from numba.core import event
 
 F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what Numba can compute with
 
 # Numba's own types are partial; these are the parts of it that kernels need.
 config: Any = numba.config

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..engine import Tensor, no_grad
+from ..ops import updates
 from ..ops.creation import zeros
 from ..ops.elementwise import clip, minimum
-from ..ops.updates import assign, scale_update, total_norm
 
 __all__ = [
     "clip_grad_norm_",
@@ -28,19 +28,7 @@ def get_total_norm(
     absolute value. It is added up in float64. error_if_nonfinite: RuntimeError for nan and inf,
     which waits for the device.
     """
-    tensors = _listed("get_total_norm", "tensor", tensors)
-    p = float(norm_type)
-    if not p > 0:
-        raise ValueError(f"get_total_norm: norm_type must be a number > 0 or inf, got {norm_type}")
-    if not tensors:
-        return zeros((), dtype=np.float64)
-    norm = total_norm(*tensors, norm_type=p)
-    if error_if_nonfinite and not math.isfinite(norm.item()):
-        raise RuntimeError(
-            f"get_total_norm: the norm of order {p} is {norm.item()}; look for what is not finite "
-            "with mg.detect_anomaly(), or pass error_if_nonfinite=False"
-        )
-    return norm
+    return _norm(_listed("get_total_norm", "tensor", tensors), norm_type, error_if_nonfinite)
 
 
 def clip_grads_with_norm_(
@@ -49,14 +37,10 @@ def clip_grads_with_norm_(
     """Multiply the gradients in place by min(1, max_norm / (total_norm + 1e-6))."""
     grads = _grads("clip_grads_with_norm_", parameters)
     limit = _limit("clip_grads_with_norm_", "max_norm", max_norm)
-    if not grads:
-        return
-    with no_grad():
+    if grads:
         if not isinstance(total_norm, Tensor):
             total_norm = Tensor(total_norm, np.float64, backend=grads[0].backend)
-        factor = minimum(limit / (total_norm + 1e-6), 1.0)
-        for g in grads:
-            scale_update(g, factor)
+        _scale(grads, limit, total_norm)
 
 
 def clip_grad_norm_(
@@ -71,10 +55,10 @@ def clip_grad_norm_(
     `clip_grads_with_norm_` for the scaling. Parameters without a gradient are passed over. Pascanu,
     Mikolov & Bengio, "On the difficulty of training recurrent neural networks" (2013), section 3.2.
     """
-    parameters = _listed("clip_grad_norm_", "parameter", parameters)
+    grads = _grads("clip_grad_norm_", parameters)
     limit = _limit("clip_grad_norm_", "max_norm", max_norm)
-    norm = get_total_norm(_grads("clip_grad_norm_", parameters), norm_type, error_if_nonfinite)
-    clip_grads_with_norm_(parameters, limit, norm)
+    norm = _norm(grads, norm_type, error_if_nonfinite)
+    _scale(grads, limit, norm)
     return norm
 
 
@@ -85,7 +69,32 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     with no_grad():
         for g in grads:
             bound = min(limit, float(np.finfo(g.dtype).max))  # float16 holds no 1e5
-            assign(g, clip(g, -bound, bound))
+            updates.assign(g, clip(g, -bound, bound))
+
+
+def _norm(tensors: list[Tensor], norm_type: float, error_if_nonfinite: bool) -> Tensor:
+    p = float(norm_type)
+    if not p > 0:
+        raise ValueError(f"get_total_norm: norm_type must be a number > 0 or inf, got {norm_type}")
+    if not tensors:
+        return zeros((), dtype=np.float64)
+    if p == 2:
+        norm = updates.total_norm(*tensors)
+    else:
+        norm = updates.total_p_norm(*tensors, norm_type=p)
+    if error_if_nonfinite and not math.isfinite(norm.item()):
+        raise RuntimeError(
+            f"get_total_norm: the norm of order {p} is {norm.item()}; look for what is not finite "
+            "with mg.detect_anomaly(), or pass error_if_nonfinite=False"
+        )
+    return norm
+
+
+def _scale(grads: list[Tensor], limit: float, norm: Tensor) -> None:
+    with no_grad():
+        factor = minimum(limit / (norm + 1e-6), 1.0)
+        for g in grads:
+            updates.scale_update(g, factor)
 
 
 def _grads(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -2,7 +2,8 @@
 
 Hyper-parameters and the step count arrive as float64 0-d arrays on the parameter's backend, so that
 nothing which changes from step to step is a Python constant; they are rounded to the
-parameter's dtype where they meet it.
+parameter's dtype where they meet it. A weight_decay or l1 of None is absent: it costs no pass, and
+no 0 meets an infinity.
 """
 
 import math
@@ -22,6 +23,7 @@ __all__ = [
     "scale_update",
     "sgd_update",
     "total_norm",
+    "total_p_norm",
 ]
 
 
@@ -48,10 +50,7 @@ def clear_grads(tensors: Iterable[Tensor], set_to_none: bool) -> None:
 
 
 def _penalised(xp: Any, p: Any, g: Any, weight_decay: Any, l1: Any) -> Any:
-    """Return g plus the derivative of weight_decay/2 · p² + l1 · |p|, which at 0 is 0.
-
-    None stands for a coefficient of 0.
-    """
+    """Return g plus the derivative of weight_decay/2 · p² + l1 · |p|, which at 0 is 0."""
     if weight_decay is not None:
         g = g + xp.astype(weight_decay, p.dtype) * p
     if l1 is not None:
@@ -185,7 +184,7 @@ def _adam_forward(
         return xp.astype(c, p.dtype)
 
     g = _penalised(xp, p, g, None if decoupled else weight_decay, l1)
-    if decoupled:
+    if decoupled and weight_decay is not None:
         p *= scalar(1 - lr * weight_decay)
     m *= scalar(beta1)
     m += scalar(1 - beta1) * g
@@ -201,26 +200,38 @@ Hutter 2019, algorithm 2).
 """
 
 
-def _total_norm_forward(xp: Any, *gs: Any, norm_type: float) -> Any:
+def _total_norm_forward(xp: Any, *gs: Any) -> Any:
     total = xp.zeros((), dtype=np.float64)
     for g in gs:
         x = xp.astype(g, np.float64).reshape(-1)  # holds the square of any float16 and float32
-        if norm_type == 2:
-            total = total + xp.matmul(x, x)
-        elif norm_type < math.inf:
-            total = total + xp.sum(xp.abs(x) ** norm_type)
-        elif x.size:
-            total = xp.maximum(total, xp.max(xp.abs(x)))
-    return total if norm_type == math.inf else total ** (1 / norm_type)
+        total = total + xp.matmul(x, x)
+    return xp.sqrt(total)
 
 
 total_norm = Op("total_norm", _total_norm_forward)
+"""The Euclidean norm of all elements of several tensors together, float64."""
+
+
+def _total_p_norm_forward(xp: Any, *gs: Any, norm_type: float) -> Any:
+    total = xp.zeros((), dtype=np.float64)
+    for g in gs:
+        if norm_type < math.inf:
+            x = xp.abs(xp.astype(g, np.float64))
+            total = total + xp.sum(x if norm_type == 1 else x**norm_type)
+        elif g.size:  # the ends of the range: the largest of all absolute values without a copy
+            total = xp.maximum(total, xp.maximum(xp.abs(xp.min(g)), xp.abs(xp.max(g))))
+    return total if norm_type == math.inf else total ** (1 / norm_type)
+
+
+total_p_norm = Op("total_p_norm", _total_p_norm_forward)
 """The p-norm of all elements of several tensors together, float64; norm_type is p or inf."""
 
 
 def _scale_forward(xp: Any, g: Any, factor: Any) -> None:
-    wide = np.float32 if g.dtype == np.float16 else g.dtype  # a small factor is 0 in float16
-    g[...] = xp.astype(g, wide, copy=False) * xp.astype(factor, wide)
+    if g.dtype == np.float16:  # in which a small factor is 0
+        g[...] = xp.astype(g, np.float32) * xp.astype(factor, np.float32)
+    else:
+        g *= xp.astype(factor, g.dtype)
 
 
 scale_update = Op("scale_update", _scale_forward, outputs=(), writes=("g",))

@@ -50,6 +50,6 @@ class Adagrad(Optimizer):
             scalars["lr"],
             scalars["lr_decay"],
             scalars["eps"],
-            scalars["weight_decay"],
+            group.unless_zero("weight_decay"),
             group.unless_zero("l1"),
         )

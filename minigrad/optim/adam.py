@@ -49,7 +49,7 @@ class Adam(Optimizer):
             scalars["lr"],
             *scalars["betas"],
             scalars["eps"],
-            scalars["weight_decay"],
+            group.unless_zero("weight_decay"),
             group.unless_zero("l1"),
             decoupled=self._decoupled,
         )

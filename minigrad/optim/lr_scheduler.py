@@ -44,6 +44,8 @@ class LRScheduler:
 
     #: attributes that are no part of the state
     _left_out: tuple[str, ...] = ("optimizer",)
+    #: those that say where the schedule is; the others in its state are options
+    _place: tuple[str, ...] = ("last_epoch", "base_lrs", "_last_lr")
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._attach(optimizer)
@@ -86,7 +88,7 @@ class LRScheduler:
         return deepcopy({k: v for k, v in vars(self).items() if k not in self._left_out})
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a state; its options replace those given here.
+        """Go on from a state; the options in it replace those given here.
 
         ValueError for a state that does not fit; then nothing is changed.
         """
@@ -94,11 +96,13 @@ class LRScheduler:
 
     def _loaded(self, state: Any) -> Self:
         """Return a copy of the schedule in that state, checked."""
-        own = LRScheduler.state_dict(self)
-        if not isinstance(state, Mapping) or set(state) != set(own):
-            raise ValueError(
-                f"{self._name}: expected a dict of {', '.join(own)}, got {outline(state)}"
-            )
+        options = [name for name in LRScheduler.state_dict(self) if name not in self._place]
+        known = {*self._place, *options}
+        if not isinstance(state, Mapping) or not set(self._place) <= set(state) <= known:
+            expected = f"a dict of {', '.join(self._place)}"
+            if options:
+                expected += f" and of options among {', '.join(options)}"
+            raise ValueError(f"{self._name}: expected {expected}, got {outline(state)}")
         twin = copy(self)
         vars(twin).update(deepcopy(dict(state)))
         try:
@@ -338,7 +342,8 @@ class LinearWarmup(LRScheduler):
 
     The rate is base from step warmup_steps on. It is LinearLR(start_factor, 1, warmup_steps), but
     can last 0 steps and begin at 0; then it comes first in a chain, as others find nothing to
-    multiply. Goyal et al., "Accurate, large minibatch SGD" (2017), section 2.2.
+    multiply, and the first step, at rate 0, moves nothing. The usual remedy is
+    start_factor=1/warmup_steps. Goyal et al., "Accurate, large minibatch SGD" (2017), section 2.2.
     """
 
     def __init__(self, optimizer: Optimizer, warmup_steps: int, start_factor: float = 0.0) -> None:
@@ -365,10 +370,11 @@ class OneCycleLR(LRScheduler):
     The way up takes pct_start of all steps, which are total_steps or epochs · steps_per_epoch;
     three_phase: the way down takes as long, and what is left goes on to the end. anneal_strategy is
     "cos" or "linear". cycle_momentum: "momentum", or the first of "betas", goes down from
-    max_momentum to base_momentum while the rate goes up, and back. max_lr and the momenta are
-    numbers or lists, one for each group. Everything set by others is overwritten. Step total_steps,
-    after the last batch, keeps the last rate; ValueError beyond it. Smith & Topin,
-    "Super-convergence: very fast training of neural networks using large learning rates" (2018).
+    max_momentum to base_momentum while the rate goes up, and back, which switches on a momentum of
+    0 as well; ValueError for an optimizer that has neither. max_lr and the momenta are numbers or
+    lists, one for each group. Everything set by others is overwritten. Step total_steps, after the
+    last batch, keeps the last rate; ValueError beyond it. Smith & Topin, "Super-convergence: very
+    fast training of neural networks using large learning rates" (2018).
     """
 
     def __init__(
@@ -475,6 +481,8 @@ class ReduceLROnPlateau(LRScheduler):
     reduction, cooldown steps are not counted; one by eps or less is not made. nan is no better.
     min_lr is a number or a list, one for each group.
     """
+
+    _place = (*LRScheduler._place, "best", "num_bad_epochs", "cooldown_counter")
 
     def __init__(
         self,

@@ -115,8 +115,9 @@ class Optimizer:
 
     params: an iterable of tensors, or of dicts with "params" and options that differ from the
     defaults. `param_groups` are ParamGroups, `state` is what is kept for each parameter from step
-    to step. Frozen parameters and those without a gradient are passed over. Errors name a parameter
-    that is no leaf or is given twice, and a call in which there is nothing to train.
+    to step. Parameters without a gradient, which frozen ones never have, are passed over. Errors
+    name a parameter that is no leaf or is given twice, and a call in which there is nothing to
+    train.
     """
 
     #: what a subclass keeps of a parameter's shape and dtype from step to step, beside "step"
@@ -232,8 +233,8 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave, with the same groups of parameters in the same order.
 
-        Tensors and arrays are copied. ValueError for a state that does not fit; then nothing is
-        changed.
+        Tensors and arrays are copied. Options that the state lacks become the defaults given here.
+        ValueError for a state that does not fit; then nothing is changed.
         """
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
             raise ValueError(
@@ -274,15 +275,12 @@ class Optimizer:
         return [self._options_of(i, own, saved) for i, (own, saved) in enumerate(pairs)]
 
     def _options_of(self, i: int, group: ParamGroup, saved: Mapping[str, Any]) -> dict[str, Any]:
-        if set(saved) != set(group):
-            raise ValueError(
-                f"{self._name}: group {i} has the options {', '.join(group.options())}, "
-                f"its state {', '.join(name for name in saved if name != 'params')}"
-            )
+        options = self.defaults | {name: saved[name] for name in saved if name != "params"}
         try:
-            return {name: group.checked(name, saved[name]) for name in group.options()}
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{self._name}: group {i} of the state: {error}") from error
+            return {name: group.checked(name, value) for name, value in options.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            message = error.args[0]  # of a KeyError without quotes
+            raise ValueError(f"{self._name}: group {i} of the state: {message}") from error
 
     def _copied_state(self, state: Any) -> dict[Tensor, dict[str, Tensor]]:
         """Return a state's tensors by parameter, each a copy with its parameter's dtype."""

@@ -57,7 +57,7 @@ class RMSprop(Optimizer):
             scalars["lr"],
             scalars["alpha"],
             scalars["eps"],
-            scalars["weight_decay"],
+            group.unless_zero("weight_decay"),
             scalars["momentum"],
             group.unless_zero("l1"),
         )

@@ -57,7 +57,7 @@ class SGD(Optimizer):
             scalars["lr"],
             scalars["momentum"],
             scalars["dampening"],
-            scalars["weight_decay"],
+            group.unless_zero("weight_decay"),
             group.unless_zero("l1"),
             nesterov=group["nesterov"],
         )
