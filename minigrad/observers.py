@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .engine import Node, Tensor, observe
-from .messages import described
+from .messages import described, first_true
 from .watching import Call
 
 __all__ = ["AnomalyError", "Profile", "detect_anomaly", "profile"]
@@ -70,7 +70,7 @@ class _Anomalies:
                 self._report(call, output, bad, line or "a line that was not watched")
 
     def _report(self, call: Call, output: Tensor, bad: Any, line: str) -> None:
-        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        at = first_true(bad)
         where = "in the forward pass"
         if self._node is not None and self._node.op is not None:
             where = f"in the derivative of {self._node.op.name}, whose forward was called"

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from .messages import first_true
+
 
 def refuse_now(bad: Any, values: Any, what: str, error: type[Exception] = ValueError) -> None:
     """Raise the error, with the first bad position and value, if anything in `bad` is true."""
     if bad.any():
-        at = tuple(int(axis[0]) for axis in np.nonzero(bad))
+        at = first_true(bad)
         raise error(f"{what}; got {values[at]} at position {at[0] if len(at) == 1 else at}")
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,11 @@ __all__ = ["load", "save"]
 
 #: The key of the file's metadata under which the structure is.
 _KEY = "minigrad"
+#: The format's names of the dtypes that NumPy has.
+_DTYPES = frozenset("BOOL U8 U16 U32 U64 I8 I16 I32 I64 F16 F32 F64 C64".split())
+_WINDOWS = os.name == "nt"
+#: The names of the temporary files that this process writes now.
+_writing: set[str] = set()
 
 
 def save(state: Any, path: str | os.PathLike[str]) -> None:
@@ -49,18 +55,21 @@ def load(path: str | os.PathLike[str]) -> Any:
     try:
         with library.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            for name, dtype in dtypes.items():
+                if dtype not in _DTYPES:
+                    raise ValueError(
+                        f"load: {str(path)!r} holds {name!r} as {dtype}, for which NumPy has no "
+                        "dtype; convert it to F32 where the file was made"
+                    )
+            arrays = {name: file.get_tensor(name) for name in dtypes}
     except library.SafetensorError as error:
         raise ValueError(f"load: {str(path)!r} is no whole safetensors file: {error}") from error
-    except TypeError as error:
-        raise ValueError(
-            f"load: {str(path)!r} holds what NumPy has no dtype for: {error}"
-        ) from error
     if _KEY not in metadata:
         return {name: _tensor(array) for name, array in arrays.items()}
     try:
         return _decoded(json.loads(metadata[_KEY]), arrays)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"load: the structure in the metadata of {str(path)!r} is damaged: {error!r}"
         ) from error
@@ -160,7 +169,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: there is no folder {str(path.parent)!r}; create it first")
     # Not tempfile: its files are readable by their owner alone, and so would be the result.
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    _writing.add(temporary.name)
     try:
         with open(temporary, "xb") as file:
             file.write(content)
@@ -173,9 +183,42 @@ def write_atomically(path: Path, content: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+    finally:
+        _writing.discard(temporary.name)
     if hasattr(os, "O_DIRECTORY"):  # Windows cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that processes killed while they wrote `path` have left beside it.
+
+    Those of processes that live stay, on Windows those of all other processes. The folder is taken
+    for one that this machine alone writes to.
+    """
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        return
+    name = re.compile(re.escape(f".{path.name}.") + r"([1-9]\d*)-[0-9a-f]{8}\.tmp", re.ASCII)
+    for file in path.parent.iterdir():
+        found = name.fullmatch(file.name)
+        if found and file.name not in _writing and not _lives(int(found[1])):
+            file.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Return whether a process other than this one may be there."""
+    if process == os.getpid():  # what it writes itself is known
+        return False
+    if _WINDOWS:  # os.kill would end it there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's, or no number of a process
+        return True
+    return True

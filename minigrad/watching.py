@@ -30,3 +30,15 @@ class Call(NamedTuple):
     params: Mapping[str, Any]
     outputs: "tuple[Tensor, ...]"
     seconds: float
+
+
+def key_of(tensor: "Tensor") -> "tuple[Node | None, int, int]":
+    """Return what identifies a value: (node, output index, time of the last write to its memory).
+
+    Off the tape it is (None, id, time). A leaf that was frozen keeps its identity.
+    """
+    node = tensor.node or getattr(tensor, "_frozen", None)
+    written = tensor._writes[0] if tensor._writes else 0
+    if node is None:
+        return None, id(tensor), written
+    return node, tensor.index if tensor.node else 0, written

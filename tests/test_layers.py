@@ -29,6 +29,11 @@ STRANGERS = {"nn", "optim", "data"}
 # Where a library may be imported when the module loads; inside functions it may be anywhere.
 AT_LOAD = {
     "PIL": (),
+    "concurrent": (),
+    "csv": (),
+    "gzip": (),
+    "hashlib": (),
+    "http": (),
     "numba": ("minigrad.kernels.cpu",),
     "cupy": (),
     "matplotlib": (),
@@ -36,6 +41,7 @@ AT_LOAD = {
     "safetensors": (),
     "sklearn": (),
     "tqdm": ("minigrad.cli",),
+    "urllib": (),
 }
 
 READING_PATH = ("engine", "methods", "backends", "transforms", "checks", "ops/elementwise")

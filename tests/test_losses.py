@@ -222,6 +222,47 @@ def test_nll_without_a_valid_row(labels, weight):
     np.testing.assert_array_equal(log_p.grad.numpy(), np.zeros((len(labels), 2)))
 
 
+EMPTY = {
+    "mse": (F.mse_loss, "all"),
+    "l1": (F.l1_loss, "all"),
+    "smooth l1": (F.smooth_l1_loss, "all"),
+    "bce": (F.binary_cross_entropy_with_logits, "all"),
+    "ce of probabilities": (F.cross_entropy, "probabilities"),
+    "ce of labels": (F.cross_entropy, "labels"),
+    "nll": (F.nll_loss, "labels"),
+}
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(0, 3), (2, 3, 0)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("loss", "targets"), EMPTY.values(), ids=EMPTY)
+def test_nothing_costs_nothing(loss, targets, dtype, shape, reduction):
+    rows = shape[:1] + shape[2:]
+    target = np.zeros(rows, int) if targets == "labels" else np.zeros(shape, dtype)
+    x = tensor(np.zeros(shape, dtype), requires_grad=True)
+    found = loss(x, target, reduction=reduction)
+    found.sum().backward()
+    assert (found.shape, found.dtype) == (
+        () if reduction != "none" else shape if targets == "all" else rows,
+        dtype,
+    )
+    assert found.sum().item() == 0
+    assert (x.grad.shape, x.grad.dtype) == (shape, dtype)
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 0), (2, 0, 3)], ids=str)
+def test_no_classes(shape):
+    rows = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    for loss, target in [
+        (F.cross_entropy, np.zeros(shape)),
+        (F.cross_entropy, np.zeros(rows, int)),
+        (F.nll_loss, np.zeros(rows, int)),
+    ]:
+        with pytest.raises(ValueError, match=rf"^{loss.__name__}: expected at least one class"):
+            loss(mg.zeros(shape), target)
+
+
 def test_targets_may_be_integers_or_booleans():
     for target in ([1, 0], [True, False]):
         loss = F.binary_cross_entropy_with_logits(tensor([0.5, 0.5]), target, reduction="none")

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections import OrderedDict
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
+from minigrad.nn.modes import evaluating
 
 
 @pytest.fixture(autouse=True)
@@ -466,6 +468,43 @@ def test_a_state_that_does_not_fit_leaves_a_lazy_layer_lazy():
     assert model(mg.ones((1, 4))).shape == (1, 2)
 
 
+BAD_SIZES = [(-3, ValueError, "-3"), (2.0, TypeError, "2.0"), ("4", TypeError, "'4'")]
+BAD_SIZES += [(None, TypeError, "None"), ((2,), TypeError, r"\(2,\)")]
+
+
+@pytest.mark.parametrize(("size", "error", "shown"), BAD_SIZES)
+def test_sizes_are_integers_of_at_least_0(size, error, shown):
+    says = rf"must be an integer of at least 0, got {shown}$"
+    for layer in (lambda: nn.Linear(2, size), lambda: nn.LazyLinear(size)):
+        with raises(error, "Linear: out_features " + says):
+            layer()
+    with raises(error, "Linear: in_features " + says):
+        nn.Linear(size, 2)
+
+
+def test_sizes_may_be_any_integers():
+    layer = nn.Linear(np.int64(2), mg.tensor(0))
+    assert repr(layer) == "Linear(in_features=2, out_features=0, bias=True)"
+    lazy = nn.LazyLinear(np.int8(0), bias=np.False_)
+    assert lazy(mg.ones((4, 3))).shape == (4, 0)
+    assert repr(lazy) == "Linear(in_features=3, out_features=0, bias=False)"
+
+
+@pytest.mark.parametrize("step", ["zeros", "init.uniform_"])
+def test_a_first_batch_that_fails_leaves_a_lazy_layer_lazy(step, monkeypatch):
+    def fail(*args, **options):
+        raise MemoryError
+
+    layer = nn.LazyLinear(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"minigrad.nn.linear.{step}", fail)
+        with pytest.raises(MemoryError):
+            layer(mg.ones((1, 4)))
+    assert repr(layer) == "LazyLinear(in_features=?, out_features=3, bias=True)"
+    assert layer(mg.ones((1, 5))).shape == (1, 3)
+    assert repr(layer) == "Linear(in_features=5, out_features=3, bias=True)"
+
+
 # Functional calls
 
 
@@ -663,6 +702,20 @@ def test_a_summary_leaves_the_module_as_it_was():
         model.summary((3,))
     assert [layer.training for layer in model.modules()] == [True, True, True, False]
     assert model[0]._hooks == hooks
+
+
+def test_evaluating_leaves_each_mode_as_it_was():
+    model = nn.Sequential(Net(), nn.Dropout(), Tied())
+    model[0].eval()
+    modes = [layer.training for layer in model.modules()]
+    assert modes != [True] * len(modes)
+    for failure in (None, ValueError, KeyboardInterrupt):
+        with pytest.raises(failure) if failure else nullcontext(), evaluating(model):
+            assert not any(layer.training for layer in model.modules())
+            model[1].train()
+            if failure:
+                raise failure
+        assert [layer.training for layer in model.modules()] == modes
 
 
 def test_a_summary_counts_what_is_shared_once():

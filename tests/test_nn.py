@@ -167,6 +167,21 @@ MISUSES = {
         TypeError,
         "Net.mean must stay a Tensor or become None, got int$",
     ),
+    "a module in itself": (
+        lambda: setattr(model := Net(), "again", model),
+        ValueError,
+        "Net.again: a module cannot be inside itself, and it is the same one; to refer to a module",
+    ),
+    "a module in one below": (
+        lambda: (model := Net()).rest[1].add_module("root", nn.Sequential(nn.ReLU(), model)),
+        ValueError,
+        "Linear.root: a module cannot be inside itself, and the Sequential has it at '1.rest.1';",
+    ),
+    "a module in its list": (
+        lambda: (model := Net()).rest.append(model),
+        ValueError,
+        "Sequential.2: a module cannot be inside itself, and the Net has it at 'rest'; to refer",
+    ),
     "module called forward": (
         assigning("forward", nn.ReLU()),
         ValueError,

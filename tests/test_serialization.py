@@ -4,13 +4,14 @@ import signal
 import subprocess
 import sys
 import time
+from random import Random
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 import minigrad as mg
-from minigrad.serialization import load, save
+from minigrad.serialization import load, remove_leftovers, save
 
 DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
 DTYPES += ["complex64", "complex128"]
@@ -165,7 +166,10 @@ def test_every_truncated_file_is_refused(path):
         '{"dict": 3}',
         '{"a": 1, "b": 2}',
         '{"complex": "x"}',
+        '{"float": 1' + "0" * 400 + "}",
+        "9" * 5000,
         "[" * 100_000,
+        '{"tuple": [' * 10_000 + "]}" * 10_000,
     ],
     ids=lambda text: text[:20],
 )
@@ -175,11 +179,57 @@ def test_damaged_structure(structure, path):
         load(path)
 
 
-def test_dtypes_that_numpy_lacks(path):
-    header = json.dumps({"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+def garbage(random, depth):
+    """JSON much like a structure, and nearly always wrong somewhere."""
+    kind = random.randrange(6) if depth else 0
+    if kind == 0:
+        return random.choice([None, True, -1, 10**400, "x", "pairs", "", {}, []])
+    if kind == 1:
+        return [garbage(random, depth - 1) for _ in range(random.randrange(3))]
+    if kind == 2:
+        return {"dict": [[random.choice(["a", 1, [], None]), garbage(random, depth - 1)]]}
+    names = ["dict", "tuple", "float", "tensor", "complex", "other"]
+    return {name: garbage(random, depth - 1) for name in random.choices(names, k=kind // 5 + 1)}
+
+
+def test_any_structure_is_read_or_refused(path):
+    random, refused = Random(0), 0
+    arrays = {"x": np.array(1.0), "pairs": np.ones((3, 2), np.float32)}
+    for _ in range(500):
+        structure = json.dumps(garbage(random, 4))
+        safetensors.numpy.save_file(arrays, path, {"minigrad": structure})
+        try:
+            load(path)
+        except ValueError as error:
+            assert str(error).startswith("load: the structure in the metadata of "), structure
+            refused += 1
+    assert 100 < refused < 500
+
+
+def test_any_damaged_file_is_read_or_refused(path):
+    save({"a": [mg.tensor([1.0, 2.0]), (np.array([1j]), {"b": None})], 3: float("nan")}, path)
+    whole, random = path.read_bytes(), Random(0)
+    for _ in range(500):
+        damaged = bytearray(whole)
+        for _ in range(random.choice([1, 2, 10])):
+            damaged[random.randrange(len(whole))] = random.choice(b'\0\xff{}[]":,019eE-ntf\\')
+        path.write_bytes(damaged)
+        try:
+            load(path)
+        except ValueError as error:
+            assert str(error).startswith("load: "), damaged
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    [("BF16", 16), ("F8_E4M3", 8), ("F8_E5M2", 8), ("F8_E8M0", 8), ("F4", 4)],
+)
+def test_dtypes_that_numpy_lacks(dtype, bits, path):
+    size = 4 * bits // 8
+    header = json.dumps({"w": {"dtype": dtype, "shape": [4], "data_offsets": [0, size]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * size)
     with pytest.raises(
-        ValueError, match=r"^load: '.*' holds what NumPy has no dtype for: .*bfloat"
+        ValueError, match=rf"^load: '.*' holds 'w' as {dtype}, for which NumPy has no dtype; conv"
     ):
         load(path)
 
@@ -259,3 +309,103 @@ def test_a_killed_writer_leaves_a_whole_file(path, backend):
             writer.send_signal(signal.SIGKILL)
         state = load(path)
         assert (state["x"] == state["i"]).all()
+
+
+@pytest.fixture
+def dead():
+    """The id of a process that is no more."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def temporary(path, process, number="0123abcd"):
+    """A temporary file as a process leaves it that is killed while it writes to path."""
+    file = path.with_name(f".{path.name}.{process}-{number}.tmp")
+    file.touch()
+    return file
+
+
+def test_leftovers_of_dead_processes_are_removed(path, dead):
+    save("state", path)
+    link = path.with_name("latest.safetensors")
+    link.symlink_to(path)
+    for name in (path, str(path), link):
+        left = [temporary(path, dead), temporary(path, dead, "89abcdef")]
+        left.append(temporary(path, os.getpid()))  # of an earlier process with this one's id
+        remove_leftovers(name)
+        assert not [file for file in left if file.exists()]
+    assert load(link) == "state"
+
+
+def test_other_files_stay(path, dead):
+    stay = [temporary(path, os.getppid())]
+    stay += [temporary(path, process) for process in (0, -1, "x", 10**30)]
+    stay += [temporary(path, dead, number) for number in ("0123", "xyz", "0123abcd.more")]
+    stay += [temporary(path.with_name(name), dead) for name in ("stateXsafetensors", "*", "a[b]")]
+    stay += [path.with_name(".mine.tmp"), path.with_name(f".{path.name}.tmp")]
+    for file in stay:
+        file.touch()
+    remove_leftovers(path)
+    assert sorted(path.parent.iterdir()) == sorted(stay)
+
+
+def test_the_name_of_a_file_is_no_pattern(path, dead):
+    mine, other = path.with_name("a[b]*.x"), path.with_name("ab.x")
+    left, stays = temporary(mine, dead), temporary(other, dead)
+    remove_leftovers(mine)
+    assert (left.exists(), stays.exists()) == (False, True)
+
+
+def test_no_folder_has_no_leftovers(path):
+    remove_leftovers(path / "deeper" / "state")
+
+
+def test_a_file_being_written_stays(path, monkeypatch):
+    replace = os.replace
+
+    def replace_later(source, target):
+        remove_leftovers(path)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_later)
+    save("state", path)
+    assert load(path) == "state"
+
+
+@pytest.mark.parametrize(
+    ("windows", "error"),
+    [(False, None), (False, PermissionError()), (True, ProcessLookupError())],
+)
+def test_processes_that_may_live(windows, error, path, dead, monkeypatch):
+    def kill(process, number):
+        assert number == 0
+        if error:
+            raise error
+
+    left = temporary(path, dead)
+    with monkeypatch.context() as patch:
+        patch.setattr("minigrad.serialization._WINDOWS", windows)
+        patch.setattr(os, "kill", kill)
+        remove_leftovers(path)
+    assert left.exists()
+
+
+def test_what_a_killed_writer_leaves_is_removed(path):
+    command = [sys.executable, "-c", STOPPED, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        (left,) = path.parent.iterdir()
+        remove_leftovers(path)
+        assert left.exists()
+        writer.send_signal(signal.SIGKILL)
+    remove_leftovers(path)
+    assert not os.listdir(path.parent)
+
+
+STOPPED = """
+import os, sys, time
+from minigrad.serialization import save
+os.fsync = lambda file: (print(flush=True), time.sleep(60))
+save({}, sys.argv[1])
+"""

@@ -126,6 +126,8 @@ def test_a_step_that_there_was_not(recorded):
     for step in (-1, 4):
         with pytest.raises(ValueError, match=f"step must be between 0 and 3, got {step}"):
             recorded[0].draw(step=step)
+    with pytest.raises(TypeError, match=r"step must be an integer, got 1\.5"):
+        recorded[0].draw(step=1.5)
 
 
 def test_backward_inside_the_recording_adds_nothing():
@@ -303,11 +305,27 @@ ERRORS = {
     "freed": (lambda: draw(freed()), RuntimeError, "'multiply' was freed by backward"),
     "nothing": (lambda: draw([]), TypeError, "expected a Tensor, several, or a Tape"),
     "a number": (lambda: draw([1.0]), TypeError, "expected a Tensor"),
+    "one number": (lambda: draw(3), TypeError, "expected a Tensor, several, or a Tape, got 3"),
     "an array": (lambda: draw(np.ones(2)), TypeError, "expected a Tensor"),
     "a step": (lambda: draw(leaf(1), step=1), ValueError, "record"),
     "names": (lambda: draw(leaf(1), {"x": 1}), TypeError, "names must be a dict"),
     "a list of names": (lambda: draw(leaf(1), ["x"]), TypeError, "names must be a dict"),
+    "a name that is no string": (
+        lambda: draw(x := leaf(1), {3: x}),
+        TypeError,
+        "names must be a dict from names, strings, to tensors, got {3: tensor(1.",
+    ),
     "a limit": (lambda: draw(leaf(1), limit=0), ValueError, "limit must be at least 1, got 0"),
+    "half a limit": (
+        lambda: draw(leaf(1), limit=1.5),
+        TypeError,
+        "limit must be an integer, got 1.5",
+    ),
+    "no limit": (
+        lambda: draw(leaf(1), limit=None),
+        TypeError,
+        "limit must be an integer, got None",
+    ),
 }
 
 

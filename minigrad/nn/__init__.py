@@ -13,9 +13,10 @@ from .loss import (
     NLLLoss,
     SmoothL1Loss,
 )
-from .module import Module, Parameter
+from .module import LoadResult, Module, Parameter
 from .shape import Flatten, Identity
 from .stateless import functional_call
+from .summary import Summary
 
 __all__ = [
     "BCEWithLogitsLoss",
@@ -26,6 +27,7 @@ __all__ = [
     "L1Loss",
     "LazyLinear",
     "Linear",
+    "LoadResult",
     "LogSoftmax",
     "MSELoss",
     "Module",
@@ -38,6 +40,7 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "Summary",
     "Tanh",
     "functional",
     "functional_call",

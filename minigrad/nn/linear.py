@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any
 
 from ..backends import Backend
@@ -17,6 +18,7 @@ class Linear(Module):
 
     weight: (out_features, in_features). bias: (out_features,), or None for bias=False. Both start
     uniform in ±1/sqrt(in_features), as in PyTorch, of the default dtype on the default backend.
+    TypeError for sizes that are no integers, ValueError for negative ones.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -27,9 +29,10 @@ class Linear(Module):
     def _allocate(
         self, in_features: int, out_features: int, bias: bool, backend: Backend | None = None
     ) -> None:
-        self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(zeros((out_features, in_features), backend=backend))
-        self.bias = Parameter(zeros(out_features, backend=backend)) if bias else None
+        rows, columns = _size("out_features", out_features), _size("in_features", in_features)
+        weight = Parameter(zeros((rows, columns), backend=backend))
+        self.weight, self.bias = weight, Parameter(zeros(rows, backend=backend)) if bias else None
+        self.in_features, self.out_features = columns, rows
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew."""
@@ -59,7 +62,7 @@ class LazyLinear(Linear):
 
     def __init__(self, out_features: int, bias: bool = True) -> None:
         Module.__init__(self)
-        self.out_features, self._has_bias = out_features, bias
+        self.out_features, self._has_bias = _size("out_features", out_features), bool(bias)
 
     def reset_parameters(self) -> None:
         """Do nothing: there is nothing to draw yet."""
@@ -68,20 +71,37 @@ class LazyLinear(Linear):
         x = x if isinstance(x, Tensor) else asarray(x)
         if not x.ndim:
             raise ValueError("LazyLinear: x needs an axis of features, got a 0-d tensor")
-        self._become_linear(x.shape[-1], x.backend)
-        self.reset_parameters()
+        self._allocate(x.shape[-1], self.out_features, self._has_bias, x.backend)
+        Linear.reset_parameters(self)
+        self._become_linear()
         return self.forward(x)
 
     def _take_sizes(self, state: Mapping[str, Any], path: str, like: Tensor | None) -> bool:
         weight = state.get(f"{path}.weight" if path else "weight")
         shape: Sequence[int] = getattr(weight, "shape", ())
         features = shape[1] if len(shape) == 2 else 0
-        self._become_linear(features, None if like is None else like.backend)
+        backend = None if like is None else like.backend
+        self._allocate(features, self.out_features, self._has_bias, backend)
+        self._become_linear()
         return weight is not None
 
-    def _become_linear(self, in_features: int, backend: Backend | None) -> None:
+    def _become_linear(self) -> None:
+        """Be plain, which comes last: what fails before leaves the layer lazy."""
+        del self._has_bias
         self.__class__ = Linear  # type: ignore[assignment]
-        self._allocate(in_features, self.out_features, vars(self).pop("_has_bias"), backend)
 
     def extra_repr(self) -> str:
         return f"in_features=?, out_features={self.out_features}, bias={self._has_bias}"
+
+
+def _size(name: str, length: Any) -> int:
+    """Return the length of an axis of the weight, checked."""
+    try:
+        size = index(length)
+    except TypeError:
+        raise TypeError(
+            f"Linear: {name} must be an integer of at least 0, got {length!r}"
+        ) from None
+    if size < 0:
+        raise ValueError(f"Linear: {name} must be an integer of at least 0, got {size}")
+    return size

@@ -58,6 +58,8 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter | Module):
             self._check_name(name)
+        if isinstance(value, Module):
+            self._check_cycle(name, value)
         expected = self._expected(name)
         if expected is not None and not (value is None or isinstance(value, expected)):
             hint = "; change its values with .data, under no_grad() or in place"
@@ -86,6 +88,15 @@ class Module:
             raise ValueError(f"a name must be a string, not empty and without dots, got {name!r}")
         if isinstance(getattr(type(self), name, None), FunctionType):
             raise ValueError(f"{name!r} is a method of {type(self).__name__}; choose another name")
+
+    def _check_cycle(self, name: str, module: "Module") -> None:
+        for path, below in module.named_modules():
+            if below is self:
+                place = f"the {_kind(module)} has it at {path!r}" if path else "it is the same one"
+                raise ValueError(
+                    f"{_kind(self)}.{name}: a module cannot be inside itself, and {place}; "
+                    "to refer to a module around this one, keep it in a tuple"
+                )
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Make a tensor, or None, an attribute that moves and is saved with the module.

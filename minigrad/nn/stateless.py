@@ -1,7 +1,7 @@
 """Calling a module as a function of its parameters."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ..engine import Tensor
 from ..messages import did_you_mean
@@ -69,7 +69,7 @@ def _replacements(
 
 def _as_parameter(tensor: Tensor) -> Parameter:
     """Return the same value at the same place of the tape as a Parameter, which modules list."""
-    alias = Parameter.__new__(Parameter)
-    alias._array, alias.backend = tensor._array, tensor.backend
-    alias._writes, alias.node, alias.index = tensor._write_record(), tensor.node, tensor.index
-    return alias
+    alias = tensor.detach()
+    alias.__class__ = Parameter
+    alias.node, alias.index = tensor.node, tensor.index
+    return cast(Parameter, alias)

@@ -11,6 +11,7 @@ from ..arrays import get_default_dtype
 from ..engine import Tensor, no_grad
 from ..ops import random
 from ..ops.creation import zeros
+from .modes import evaluating
 
 if TYPE_CHECKING:
     from .module import Module
@@ -126,20 +127,18 @@ def _shapes_of_a_run(module: "Module", inputs: Sequence[Tensor]) -> dict[int, An
     def note(layer: "Module", args: Any, output: Any) -> None:
         outputs.setdefault(id(layer), _shape(output))
 
-    modes = [(layer, layer.training) for layer in module.modules()]
-    draws = any(layer._lazy for layer, _ in modes)
+    layers = list(module.modules())
+    draws = any(layer._lazy for layer in layers)
     state = random.get_state()
-    handles = [layer.register_forward_hook(note) for layer, _ in modes]
+    handles = [layer.register_forward_hook(note) for layer in layers]
     ran = False
     try:
-        module.eval()
-        module(*inputs)
+        with evaluating(module):
+            module(*inputs)
         ran = True
     finally:
         for handle in handles:
             handle.remove()
-        for layer, training in modes:
-            layer.training = training
         if not (ran and draws):
             random.set_state(state)
     return outputs

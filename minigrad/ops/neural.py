@@ -139,8 +139,6 @@ _target = Op("cross_entropy_target", _target_forward)
 
 def _refuse_labels(xp: Any, name: str, labels: Any, classes: int, ignore_index: int) -> Any:
     """Return where labels are no class and not ignored, which is refused: a device goes on."""
-    if not classes:
-        raise ValueError("expected at least one class")
     outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
     valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
     xp.refuse(outside, labels, f"{name}: {valid}")
@@ -244,12 +242,12 @@ def cross_entropy(
     weight = _class_weight("cross_entropy", weight, logits, axis)
     if target.dtype.kind == "f":
         classes = logits.shape[axis]
-        smoothed = (1 - label_smoothing) * target + label_smoothing / max(classes, 1)
+        smoothed = (1 - label_smoothing) * target + label_smoothing / classes
         if weight is not None:
             smoothed = smoothed * weight.reshape((classes,) + (1,) * (logits.ndim - axis - 1))
         # absorb: a class of probability 0 counts nothing, even where its logit is -inf.
         loss = -absorb(smoothed, log_softmax(logits, axis)).sum(axis=axis)
-        return _reduced(loss, reduction) if loss.size else loss.sum()
+        return _reduced(loss, reduction)
     params = {"ignore_index": ignore_index, "label_smoothing": float(label_smoothing)}
 
     def rows(logits: Tensor, labels: Tensor) -> Tensor:
@@ -335,6 +333,8 @@ def _by_class(
     if not scores.ndim:
         raise ValueError(f"{name}: {what} need an axis of classes, got a 0-d tensor")
     axis = 1 if scores.ndim > 1 else 0
+    if not scores.shape[axis]:
+        raise ValueError(f"{name}: expected at least one class, got {what} of shape {scores.shape}")
     soft = probabilities and target.dtype.kind == "f"
     if not soft and target.dtype.kind not in "iu":
         expected = "integer labels or class probabilities" if probabilities else "integer labels"
@@ -344,9 +344,14 @@ def _by_class(
         raise ValueError(
             f"{name}: for {what} of shape {scores.shape}, "
             f"{'class probabilities' if soft else 'labels'} have shape {shape}, "
-            f"not {target.shape}"
+            f"not {target.shape}{_if_labels_were_meant(target, scores, axis)}"
         )
     return scores, target, axis
+
+
+def _if_labels_were_meant(target: Tensor, scores: Tensor, axis: int) -> str:
+    labels = target.shape == scores.shape[:axis] + scores.shape[axis + 1 :]
+    return f"; labels are integers, not {target.dtype}: target.astype('int64')" if labels else ""
 
 
 def _tensors(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
@@ -417,7 +422,10 @@ def _check_reduction(reduction: str) -> None:
 
 
 def _reduced(loss: Tensor, reduction: str) -> Tensor:
-    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
+    """Return the losses, their sum or their mean, which is 0 where there are none."""
+    if reduction == "none":
+        return loss
+    return loss.sum() if reduction == "sum" or not loss.size else loss.mean()
 
 
 def _pair(name: str, prediction: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
@@ -426,19 +434,26 @@ def _pair(name: str, prediction: Any, target: Any, reduction: str) -> tuple[Tens
     prediction, target = _tensors(prediction, target)
     if prediction.shape != target.shape:
         raise ValueError(
-            f"{name}: prediction of shape {prediction.shape} and target of shape {target.shape}"
+            f"{name}: prediction of shape {prediction.shape} and target of shape {target.shape}; "
+            "reshape one of them, as by target[:, None], so that they agree"
         )
     return prediction, target
 
 
 def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
-    """Return the squared differences, or their mean or sum; both of one shape (ValueError)."""
+    """Return the squared differences, or their mean, 0 where there are none, or their sum.
+
+    Prediction and target have one shape: ValueError for others.
+    """
     prediction, target = _pair("mse_loss", prediction, target, reduction)
     return _reduced((prediction - target) ** 2, reduction)
 
 
 def l1_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
-    """Return the absolute differences, or their mean or sum; both of one shape (ValueError)."""
+    """Return the absolute differences, or their mean, 0 where there are none, or their sum.
+
+    Prediction and target have one shape: ValueError for others.
+    """
     prediction, target = _pair("l1_loss", prediction, target, reduction)
     return _reduced((prediction - target).abs(), reduction)
 
@@ -448,8 +463,8 @@ def smooth_l1_loss(
 ) -> Tensor:
     """Return d² / 2 beta for differences d up to ±beta and |d| - beta / 2 beyond, or mean or sum.
 
-    beta 0 is `l1_loss`. ValueError for shapes that differ and for a beta below 0. Girshick, "Fast
-    R-CNN" (2015), equation 3.
+    beta 0 is `l1_loss`. The mean of no differences is 0. ValueError for shapes that differ and for
+    a beta below 0. Girshick, "Fast R-CNN" (2015), equation 3.
     """
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
@@ -514,7 +529,8 @@ def binary_cross_entropy_with_logits(
     """Return -target · log p - (1 - target) · log(1 - p) for p = sigmoid(logits), or mean or sum.
 
     target: probabilities of logits' shape. weight: factors of the losses, pos_weight: of the part
-    of target alone; both broadcast to that shape. ValueError for shapes that do not fit.
+    of target alone; both broadcast to that shape. The mean of no losses is 0. ValueError for shapes
+    that do not fit.
     """
     name = "binary_cross_entropy_with_logits"
     logits, target = _pair(name, logits, target, reduction)

@@ -11,17 +11,8 @@ import numpy as np
 from ..engine import Node, Op, Tensor
 from ..markup import Host, number
 
-#: A value: (node, output index, time of the last write), or (None, id, time) off the tape.
+#: A value, as `key_of` names it.
 Key = tuple[Node | None, int, int]
-
-
-def key_of(tensor: Tensor) -> Key:
-    """Return what identifies a value; a leaf that was frozen keeps its identity."""
-    node = tensor.node or getattr(tensor, "_frozen", None)
-    written = tensor._writes[0] if tensor._writes else 0
-    if node is None:
-        return None, id(tensor), written
-    return node, tensor.index if tensor.node else 0, written
 
 
 @dataclass
@@ -100,8 +91,8 @@ def behind(outputs: Sequence[Tensor], named: Iterable[Tensor]) -> list[Box]:
         (x.node, x.index): x for x in (*named, *outputs)
     }
     used: dict[Node, set[int]] = defaultdict(set)
-    for y in outputs:
-        used[y._tracked_node("draw")].add(y.index)
+    for node, y in zip(stack, outputs, strict=True):
+        used[node].add(y.index)
     while stack:
         node = stack.pop()
         known |= _held(node)

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..engine import Tensor
 from ..markup import FEW, Host, brief, escaped, full
-from .graph import Box, Edge, Value, key_of
+from ..watching import key_of
+from .graph import Box, Edge, Value
 from .layout import HEAD, PORT, Layout, arrange
 from .words import WORDS
 

@@ -1,8 +1,9 @@
 """What is drawn: a tensor's past as the tape has it, or everything that a `Tape` has seen."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from ..autograd import grad
 from ..engine import Node, Op, Tensor, apply, enable_grad, observe
 from ..markup import FEW
-from ..watching import Call
-from .graph import Box, Edge, Key, Value, behind, heading, key_of, newest
+from ..watching import Call, key_of
+from .graph import Box, Edge, Key, Value, behind, heading, newest
 from .svg import Drawing, Scene
 
 LIMIT = 500
@@ -90,12 +91,14 @@ class Tape:
         where nothing was recorded; ValueError for a step that there was not.
         """
         scene = self._scene(names, limit)
+        if step is None:
+            return Drawing(scene)
         last = max(scene.turns, default=0)
-        if step is not None and not scene.turns:
+        if not scene.turns:
             raise ValueError("no step to draw: call backward() first")
-        if step is not None and not 0 <= step <= last:
-            raise ValueError(f"step must be between 0 and {last}, got {step}")
-        return Drawing(scene, step)
+        if not 0 <= (at := _integer("step", step)) <= last:
+            raise ValueError(f"step must be between 0 and {last}, got {at}")
+        return Drawing(scene, at)
 
     def steps(
         self, names: Mapping[str, Tensor] | None = None, *, limit: int = LIMIT
@@ -234,7 +237,9 @@ def draw(
         return what.draw(names, step=step, limit=limit)
     if step is not None:
         raise ValueError("draw: only what viz.record() has seen can be drawn step by step")
-    outputs = [what] if isinstance(what, Tensor) else list(what)
+    outputs: list[Any] = [what]
+    if not isinstance(what, Tensor) and isinstance(what, Iterable):
+        outputs = list(what)
     if not outputs or not all(isinstance(y, Tensor) for y in outputs):
         raise TypeError(f"draw: expected a Tensor, several, or a Tape, got {what!r}")
     named = _checked_names(names)
@@ -247,12 +252,22 @@ def draw(
 
 def _checked_names(names: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
     names = {} if names is None else names
-    if not isinstance(names, Mapping) or not all(isinstance(x, Tensor) for x in names.values()):
-        raise TypeError(f"names must be a dict from names to tensors, got {names!r}")
+    if not isinstance(names, Mapping) or not all(
+        isinstance(name, str) and isinstance(x, Tensor) for name, x in names.items()
+    ):
+        raise TypeError(f"names must be a dict from names, strings, to tensors, got {names!r}")
     return names
 
 
 def _checked_limit(limit: int) -> int:
+    limit = _integer("limit", limit)
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     return limit
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
