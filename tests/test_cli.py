@@ -26,6 +26,10 @@ COMMANDS = ["train", "evaluate", "predict", "info"]
 QUICK = ["--epochs", "2", "--hidden", "8", "--backend", "numpy"]
 
 
+def in_about(**changes):
+    return lambda state: state | {"about": state["about"] | changes}
+
+
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -125,7 +129,16 @@ def test_the_weights_give_the_test_accuracy(run, name):
     assert about["settings"] == json.loads(Path("a/metrics.json").read_text())["settings"]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("optimizer", training.OPTIMIZERS)
+@pytest.mark.parametrize("schedule", training.SCHEDULES)
+def test_every_optimizer_has_every_schedule(run, optimizer, schedule):
+    how = ["--optimizer", optimizer, "--schedule", schedule]
+    code, out, error = run("train", *QUICK, *how)
+    assert (code, error) == (0, "")
+    assert re.fullmatch(r"test accuracy: \d+\.\d\d %", out[-1])
+
+
+@pytest.mark.parametrize("optimizer", training.OPTIMIZERS)
 def test_the_same_seed_gives_the_same_file(run, optimizer):
     for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         run("train", *QUICK, "--optimizer", optimizer, "--seed", seed, "--out", out)
@@ -195,7 +208,8 @@ def test_resume(run, refused, monkeypatch):
         patch.setattr(Trainer, "_evaluated", interrupted)
         code, _, error = run("train", *options, "--out", "a b")
     go_on = "minigrad train --out 'a b' --resume"
-    assert (code, error) == (130, f"minigrad: interrupted; go on with: {go_on}\n")
+    assert code == 130
+    assert error == (f"minigrad: interrupted; the last checkpoint is whole, go on with: {go_on}\n")
     line = refused("train", *options, "--out", "a b")
     assert line.endswith("choose another --out, or go on with that run by --resume")
     code, out, error = run(*shlex.split(go_on)[1:])
@@ -210,11 +224,55 @@ def test_resume(run, refused, monkeypatch):
 
 def test_resume_takes_the_settings_of_the_run(run, refused):
     assert refused("train", "--resume").startswith("--resume needs --out")
-    code, out, _ = run("train", *QUICK, "--out", "a", "--resume")  # nothing to go on with yet
-    assert (code, out[3][:5]) == (0, "epoch")
+    line = refused("train", *QUICK, "--out", "a", "--resume")
+    assert line == ("there is no last.safetensors in a to go on from; leave --resume out to begin")
+    assert run("train", *QUICK, "--out", "a")[0] == 0
     line = refused("train", "--epochs", "5", "--out", "a", "--resume")
     assert line.startswith("the run in a has --epochs 2, not 5: leave --epochs out to go on with")
     assert run("train", "--epochs", "2", "--out", "a", "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"hidden": "x"}, "is damaged"),
+        ({"lr": None}, "is damaged"),
+        ({"batch_size": "8"}, "is damaged"),
+        ({"hidden": [9]}, "must have shape (9, 64), the state has (8, 64)"),
+        ({"optimizer": "sgd"}, "SGD"),
+        ({"schedule": "constant"}, "was saved with a schedule"),
+    ],
+)
+def test_foreign_settings(run, refused, change, line):
+    run("train", *QUICK, "--out", "a")
+
+    def changed(state):
+        about = state["about"]
+        return state | {"about": about | {"settings": about["settings"] | change}}
+
+    spoil("a/last.safetensors", changed)
+    assert line in refused("train", "--out", "a", "--resume")
+
+
+def test_settings_that_an_older_run_had_not_are_the_defaults(run):
+    run("train", *QUICK, "--out", "a")
+
+    def older(state):
+        settings = {k: v for k, v in state["about"]["settings"].items() if k != "dropout"}
+        return state | {"about": state["about"] | {"settings": settings}}
+
+    spoil("a/last.safetensors", older)
+    assert run("train", "--out", "a", "--resume")[0] == 0
+
+
+def test_other_data_are_not_resumed_with(run, refused, tmp_path):
+    for folder, count in (("data", 24), ("more", 48)):
+        (tmp_path / folder).mkdir()
+        write_mnist(tmp_path / folder, count)
+    options = [*QUICK, "--dataset", "mnist", "--data-dir"]
+    run("train", *options, "data", "--out", "a")
+    line = refused("train", "--data-dir", "more", "--out", "a", "--resume")
+    assert "the training data are not those of the run" in line
 
 
 def spoil(path, change):
@@ -228,6 +286,12 @@ def spoil(path, change):
         (lambda state: {"weight": np.zeros(3)}, "is no checkpoint of minigrad train"),
         (lambda state: state | {"about": {"settings": {}}}, "is no checkpoint of minigrad train"),
         (lambda state: state | {"model": {}}, "0.weight: missing"),
+        (in_about(settings=None), "is damaged"),
+        (in_about(settings={"dataset": "cifar"}), "no data set 'cifar'"),
+        (in_about(image=None), "is damaged"),
+        (in_about(image=(8, -8)), "of images (8, -8)"),
+        (in_about(classes=("0", "1")), "2 names for 10 classes"),
+        (in_about(architecture=[]), "is damaged"),
     ],
 )
 def test_foreign_checkpoints(run, refused, command, change, line):
@@ -403,6 +467,8 @@ def test_help_shows_an_example(run, command):
         ("train now", "unknown option 'now' (see minigrad train --help)"),
         ("info now", "unknown option 'now' (see minigrad info --help)"),
         ("--nonsense", "expected a command"),
+        ("--nonsense train", "unknown option '--nonsense'"),
+        ("-x info", "unknown option '-x' (see minigrad info --help)"),
         ("train --lr", "argument --lr: expected one argument (see minigrad train --help)"),
         ("train --lr fast", "argument --lr: expected a number above 0, got 'fast'"),
         ("train --lr -0.1", "argument --lr: expected a number above 0, got '-0.1'"),
@@ -525,22 +591,46 @@ def test_as_a_process():
     assert re.fullmatch(r"test accuracy: \d+\.\d\d %", out.splitlines()[-1])
 
 
+def read_until(process, pattern):
+    for line in process.stdout:
+        if re.match(pattern, line):
+            break
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
+def test_odd_streams(tmp_path):
+    def shell(command, **environment):
+        return subprocess.run(
+            ["sh", "-c", command.replace("minigrad", f"{sys.executable} -m minigrad", 1)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+        )
+
+    done = shell(f"minigrad train {' '.join(QUICK)} --out 'ü' ", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"in \xfc" in done.stdout
+    for closing in (">&-", "2>&-"):
+        done = shell(f"minigrad train {' '.join(QUICK)} {closing}")
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ctrl_c_in_a_process(tmp_path):
     process = start("train", "--epochs", "1000000", "--backend", "numpy")
-    for line in process.stdout:
-        if re.match(r"epoch +2/", line):  # the first epoch is saved
-            break
+    read_until(process, r"epoch +2/")  # the first epoch is saved
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     (folder,) = (tmp_path / "runs").iterdir()
     go_on = f"minigrad train --out {folder.relative_to(tmp_path)} --resume"
-    assert (process.returncode, error) == (130, f"minigrad: interrupted; go on with: {go_on}\n")
+    assert process.returncode == 130
+    assert error == (f"minigrad: interrupted; the last checkpoint is whole, go on with: {go_on}\n")
     assert load(folder / "last.safetensors")["progress"]["epoch"] >= 1
 
 
-def test_a_reader_that_leaves():
+@pytest.mark.parametrize("last_line", ["backend", "epoch"])
+def test_a_reader_that_leaves(last_line):
     process = start("train", "--epochs", "1000000", "--hidden", "", "--backend", "numpy")
-    process.stdout.readline()
+    read_until(process, last_line)
     process.stdout.close()
     assert process.wait() == 2
     assert process.stderr.read() == ""

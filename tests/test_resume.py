@@ -65,7 +65,16 @@ def deadly(batches):
 
 
 def run(
-    folder, *, survives=10**9, resume=False, optimizer="adam", schedule="cosine", every=None, **more
+    folder,
+    *,
+    survives=10**9,
+    resume=False,
+    before=lambda net: None,
+    optimizer="adam",
+    schedule="cosine",
+    every=None,
+    extra=(),
+    **more,
 ):
     """Train in a folder, with dropout; what a resumed run draws before has another seed."""
     mg.manual_seed(77 if resume else 0)
@@ -76,7 +85,7 @@ def run(
         deadly(survives),
         stepper,
         metrics="accuracy",
-        callbacks=[Checkpoint(folder, every), EarlyStopping(patience=3)],
+        callbacks=[Checkpoint(folder, every), *extra, EarlyStopping(patience=3)],
         schedule=SCHEDULES[schedule](stepper),
         schedule_every="step",
         max_norm=1.0,
@@ -84,11 +93,17 @@ def run(
     )
     if resume:
         net.resume(folder)
+    before(net)
     try:
         net.fit(DATA, HELD_OUT, epochs=EPOCHS, batch_size=16)
     except Killed:
         return None
     return net
+
+
+def shaken(batch, generator):
+    x, y = batch
+    return x + mg.random.normal(x.shape, generator=generator), y
 
 
 def assert_same_files(one, other):
@@ -122,10 +137,6 @@ def test_resuming_on_every_backend(backend, tmp_path, survives):
 
 @pytest.mark.parametrize("workers", [0, 3])
 def test_resuming_a_loader_that_prefetches_and_augments(tmp_path, workers):
-    def shaken(batch, generator):
-        x, y = batch
-        return x + mg.random.normal(x.shape, generator=generator), y
-
     def learn(folder, survives=10**9, resume=False):
         mg.manual_seed(3)
         model = mlp(2, [8], 3)
@@ -186,8 +197,120 @@ def test_the_best_checkpoint(tmp_path):
     assert again["loss"] == pytest.approx(best["val_loss"], rel=1e-6)
 
 
+def test_evaluating_between_resuming_and_fitting_changes_nothing(tmp_path):
+    run(tmp_path / "whole", every=1)
+    assert run(tmp_path / "parts", survives=8, every=1) is None
+    run(tmp_path / "parts", resume=True, every=1, before=lambda net: net.evaluate(HELD_OUT))
+    assert_same_files(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_loader_that_was_looked_at(tmp_path):
+    """As one does to give lazy layers their sizes; or after an interruption in one process."""
+
+    def learn(folder, survives=10**9, resume=False, again=False):
+        mg.manual_seed(1)
+        loader = DataLoader(DATA, 16, shuffle=True, seed=5)
+        held_out = DataLoader(HELD_OUT, 8, shuffle=True, seed=6, transform=shaken)
+        next(iter(loader))
+        model = mlp(2, [8], 3)
+        stepper = optim.Adam(model.parameters())
+        net = Trainer(model, deadly(survives), stepper, callbacks=[Checkpoint(folder, every=1)])
+        if resume:
+            net.resume(folder)
+        with suppress(Killed):
+            net.fit(loader, held_out, epochs=3)
+
+    learn(tmp_path / "whole")
+    learn(tmp_path / "parts", survives=2)
+    learn(tmp_path / "parts", survives=9, resume=True)
+    learn(tmp_path / "parts", resume=True)
+    assert_same_files(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_two_checkpoints(tmp_path):
+    """Each keeps its own best, whichever of their files the run is resumed from."""
+
+    def learn(folder, source=None, survives=10**9):
+        mg.manual_seed(0)
+        model = mlp(2, [8], 3)
+        kept = [
+            Checkpoint(folder / "loss", monitor="val_loss"),
+            Checkpoint(folder / "accuracy", monitor="val_accuracy"),
+        ]
+        stepper = optim.SGD(model.parameters(), lr=0.5)
+        net = Trainer(model, deadly(survives), stepper, "accuracy", kept)
+        if source:
+            net.resume(folder / source)
+        with suppress(Killed):
+            net.fit(DATA, HELD_OUT, epochs=5, batch_size=16, seed=2)
+
+    learn(tmp_path / "whole")
+    for source in ("loss", "accuracy"):
+        learn(tmp_path / source, survives=21)
+        learn(tmp_path / source, source)
+        for name in ("loss", "accuracy"):
+            assert_same_files(tmp_path / "whole" / name, tmp_path / source / name)
+
+
+def test_the_files_of_another_run_are_not_overwritten(tmp_path):
+    first = run(tmp_path)
+    before = (tmp_path / LAST).read_bytes()
+    with pytest.raises(FileExistsError, match=r"holds the last.safetensors of another run"):
+        run(tmp_path)
+    assert (tmp_path / LAST).read_bytes() == before
+    first.fit(DATA, HELD_OUT, epochs=1, batch_size=16)  # it is its own
+    assert mg.load(tmp_path / BEST)["row"]["val_loss"] == min(first.history["val_loss"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs file locks")
+def test_one_run_in_a_folder_at_a_time(tmp_path):
+    class Another(Callback):
+        def on_epoch_start(self, trainer):
+            with pytest.raises(BlockingIOError, match="another run is writing"):
+                run(tmp_path, resume=True)
+
+    run(tmp_path, extra=[Another()])
+    run(tmp_path, resume=True)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    """The loss is finite, but its derivative is not: sqrt at 0."""
+    model = nn.Linear(1, 1)
+    stepper = optim.SGD(model.parameters(), lr=0.1)
+    net = Trainer(
+        model,
+        lambda outputs, targets: mg.sqrt(outputs * 0).mean(),
+        stepper,
+        callbacks=[Checkpoint(tmp_path)],
+    )
+    x = np.ones((4, 1), np.float32)
+    message = "weight is not finite after 1 steps"
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message):
+        net.fit((x, x), epochs=2)
+    assert np.isfinite(mg.load(tmp_path / LAST)["model"]["weight"].numpy()).all()
+    assert not (tmp_path / BEST).exists()
+
+
+def test_callbacks_that_remember_nothing_may_come_and_go(tmp_path):
+    assert run(tmp_path, survives=8) is None
+    assert run(tmp_path, resume=True, extra=[Callback()]).epoch == EPOCHS
+
+
+def test_a_refused_checkpoint_leaves_the_model_alone(tmp_path):
+    run(tmp_path)
+    state = mg.load(tmp_path / LAST)
+    model = mlp(2, [8, 8], 3, dropout=0.3)
+    before = {name: value.numpy(copy=True) for name, value in model.state_dict().items()}
+    stepper = optim.Adam(model.parameters())
+    net = Trainer(model, nn.CrossEntropyLoss(), stepper, "accuracy", [EarlyStopping()])
+    with pytest.raises(ValueError, match="was saved with a schedule"):
+        net.load_state_dict(state)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
+
+
 def test_left_over_files_of_a_killed_process_go(tmp_path):
-    for name in (f".{LAST}.0123abcd.tmp", ".mine.tmp"):
+    for name in (f".{LAST}.4194304-0123abcd.tmp", ".mine.tmp"):
         (tmp_path / name).touch()
     run(tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [".mine.tmp", BEST, LAST]
@@ -202,11 +325,16 @@ def test_left_over_files_of_a_killed_process_go(tmp_path):
         (lambda s: s | {"callbacks": s["callbacks"][:1]}, "with a schedule, EarlyStopping, this"),
         (lambda s: s | {"model": {}}, "0.weight: missing"),
         (lambda s: s | {"optimizer": {"state": {}, "param_groups": []}}, "groups of"),
-        (lambda s: s | {"progress": {}}, "first"),
-        (lambda s: s | {"loader": s["loader"] | {"rows": 3}}, "rows was 3 when the state"),
+        (lambda s: s | {"progress": {}}, "is a damaged checkpoint: KeyError"),
+        (lambda s: s | {"progress": None}, "is a damaged checkpoint: TypeError"),
+        (
+            lambda s: s | {"loaders": s["loaders"] | {"validation": s["loaders"]["training"]}},
+            "the validation data are not those of the run",
+        ),
+        (lambda s: s | {"loaders": {"training": {}}}, "of a run with training data; fit was given"),
         (lambda s: s | {"random": np.zeros(2)}, "a random state is"),
-        (lambda s: s | {"schedule": {}}, "CosineAnnealingLR: expected a dict of T_max"),
-        (lambda s: s | {"pass": {}}, "loss"),
+        (lambda s: s | {"schedule": {}}, "CosineAnnealingLR: expected a dict of last_epoch"),
+        (lambda s: s | {"pass": {}}, "the state is not one of the metrics loss, accuracy"),
     ],
 )
 def test_foreign_checkpoints(tmp_path, change, message):
@@ -260,9 +388,10 @@ from minigrad import cli, load
 def start(folder):
     child = os.fork()
     if not child:
+        resume = ["--resume"] if os.path.exists(f"{folder}/last.safetensors") else []
         with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
             code = cli.main([
-                *("train", "--out", folder, "--resume", "--backend", "numpy", "--hidden", "24"),
+                *("train", "--out", folder, *resume, "--backend", "numpy", "--hidden", "24"),
                 *("--epochs", "12", "--batch-size", "32", "--dropout", "0.2"),
                 *("--schedule", "warmup", "--early-stopping", "9", "--checkpoint-every", "3"),
             ])
@@ -358,6 +487,10 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, small):
         done.stderr,
     )
     assert mg.load(folder / "run" / LAST)["progress"]["steps"] == 0
+    done = in_a_process(tmp_path, LIMITED, "10000", *TRAIN, "--out", "tiny")
+    assert done.returncode == 2
+    assert done.stderr == f"minigrad: error: {tmp_path / 'tiny' / LAST}: File too large\n"
+    assert not (tmp_path / "tiny").exists()
     assert not list(folder.glob("run/.*"))
     make_room()
     again = ["train", "--out", str(folder / "run"), "--resume"]

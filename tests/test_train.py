@@ -8,7 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.data import DataLoader, Dataset, TensorDataset
+from minigrad.data import DataLoader, Dataset, Subset, TensorDataset
 from minigrad.optim import lr_scheduler
 from minigrad.train import (
     Accuracy,
@@ -271,6 +271,7 @@ def test_scikit_learn_metrics():
         (np.eye(3)[[0, 1, 2, 2]], np.eye(3)[[0, 1, 2, 0]], 0.75),
         (np.array([1.0, -1, 2, 3]), np.array([1.0, 0, 0, 1]), 0.75),
         (np.array([[1.0], [-1]]), np.array([[True], [True]]), 0.5),
+        (np.array([[1.0], [-1], [2.0]]), np.array([1, 1, 0]), 1 / 3),
         (np.eye(2)[[[0, 1], [1, 1]]].transpose(0, 2, 1), np.array([[0, 1], [1, 0]]), 0.75),
     ],
 )
@@ -283,6 +284,60 @@ def test_accuracy(backend, outputs, targets, share):
     assert math.isnan(accuracy.compute())
 
 
+@pytest.mark.parametrize("when", ["on_batch_end", "on_epoch_start", "on_epoch_end"])
+def test_evaluating_on_the_way_disturbs_nothing(when):
+    class Asking(Callback):
+        pass
+
+    asked = []
+
+    def ask(self, net, *row):
+        asked.append(net.evaluate((X, Y)))
+
+    setattr(Asking, when, ask)
+    runs = []
+    for callbacks in ((), Asking()):
+        mg.manual_seed(0)
+        net = trainer(mlp(2, [8], 3, dropout=0.2), metrics="accuracy", callbacks=callbacks)
+        net.fit((X, Y), epochs=2, seed=1)
+        runs.append((net.history["accuracy"], net.history["loss"], weights(net.model)))
+    assert asked
+    assert runs[0][:2] == runs[1][:2]
+    assert same(runs[0][2], runs[1][2])
+
+
+def test_a_loss_of_float16_does_not_overflow_on_the_way():
+    x = np.ones((64, 1), np.float16)
+    net = trainer(nn.Linear(1, 1), loss=lambda outputs, targets: targets.mean() * 1600)
+    assert net.evaluate((x, x))["loss"] == 1600
+
+
+@pytest.mark.parametrize("kind", ["list", "dataset", "loader"])
+def test_predict(kind):
+    class Rows(Dataset):
+        def __len__(self):
+            return len(X)
+
+        def __getitem__(self, index):
+            return X[index]
+
+    net = trainer()
+    given = {"list": X.tolist(), "dataset": Rows(), "loader": DataLoader((X,), 7)}[kind]
+    for batch_size in (1, 7):
+        outputs = net.predict(given, batch_size)
+        np.testing.assert_allclose(outputs.numpy(), net.predict(X).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_predict_several_outputs():
+    class Both(nn.Module):
+        def forward(self, x):
+            return x, 2 * x
+
+    one, two = Trainer(Both()).predict(X, batch_size=7)
+    np.testing.assert_array_equal(one.numpy(), X)
+    np.testing.assert_array_equal(two.numpy(), 2 * X)
+
+
 def test_accuracy_refuses_what_are_no_classes():
     with pytest.raises(ValueError, match=r"got float64 \(2,\) for outputs \(2, 3\)"):
         Accuracy().update(mg.zeros((2, 3)), mg.zeros(2, dtype=mg.float64), mg.zeros(()))
@@ -293,8 +348,10 @@ def test_accuracy_refuses_what_are_no_classes():
     [
         ("acuracy", ValueError, "unknown metric 'acuracy': expected accuracy; did you mean"),
         ([3], TypeError, 'a metric is "accuracy", a function .* not int'),
-        ([mean_error, mean_error], ValueError, "the metric 'mean_error' is there twice"),
-        ({"loss": mean_error, "x": mean_error}, ValueError, "the metric 'loss' is there twice"),
+        ([mean_error, mean_error], ValueError, "a metric cannot be called 'mean_error'"),
+        ({"loss": mean_error}, ValueError, "a metric cannot be called 'loss'"),
+        ({"val_f1": mean_error}, ValueError, "a metric cannot be called 'val_f1'"),
+        ({"epoch": Accuracy()}, ValueError, "a metric cannot be called 'epoch'"),
     ],
 )
 def test_wrong_metrics(given, error, message):
@@ -380,6 +437,9 @@ def test_callbacks():
             seen.append(f"row {row['epoch']}")
             trainer.stop = True
 
+        def on_epoch_settled(self, trainer, row):
+            seen.append("settled")
+
         def on_fit_end(self, trainer):
             seen.append("end")
 
@@ -389,7 +449,16 @@ def test_callbacks():
     net = trainer(callbacks=[Noting()])
     net.fit(blobs(), epochs=5, batch_size=30)
     assert seen == [
-        *("start", "epoch 0", "batch 1 step 1", "batch 2 step 2", "row 1", "end", "close")
+        *(
+            "start",
+            "epoch 0",
+            "batch 1 step 1",
+            "batch 2 step 2",
+            "row 1",
+            "settled",
+            "end",
+            "close",
+        )
     ]
     seen.clear()
     with pytest.raises(ValueError, match="labels must lie in"):
@@ -490,6 +559,14 @@ def test_bad_data(data, error, message):
     assert same(before, weights(net.model))
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_rows_that_are_left_out_may_hold_nan(nested):
+    rows = Subset((spoiled(X, 7, np.nan), Y), np.delete(np.arange(60), 7))
+    trainer().fit(Subset(rows, range(30)) if nested else rows)
+    with pytest.raises(ValueError, match=r"holds nan, first at \(7, 0\)"):
+        trainer().fit(Subset((spoiled(X, 7, np.nan), Y), [3, 7]))
+
+
 def test_nan_may_be_allowed():
     class Filling(nn.Module):
         def __init__(self):
@@ -508,7 +585,11 @@ def test_nan_may_be_allowed():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: trainer(accumulate=0), ValueError, "accumulate must be at least 1 batch"),
+        (
+            lambda: trainer(accumulate=0),
+            ValueError,
+            "accumulate must be a whole number",
+        ),
         (lambda: trainer(schedule_every="day"), ValueError, 'must be "epoch" or "step"'),
         (lambda: Trainer(nn.Linear(2, 3)).fit((X, Y)), RuntimeError, "a loss and an optimizer"),
         (lambda: Trainer(nn.Linear(2, 3)).evaluate((X, Y)), RuntimeError, "needs a loss"),
@@ -525,7 +606,36 @@ def test_nan_may_be_allowed():
             "with a DataLoader only validation",
         ),
         (lambda: trainer().fit((X,)), ValueError, "inputs and targets"),
-        (lambda: trainer().fit((X, Y), epochs=0), ValueError, "epochs must be at least 1"),
+        (lambda: trainer().fit((X, Y), epochs=0), ValueError, "epochs must be a whole number"),
+        (lambda: trainer().fit((X, Y), epochs=1.5), ValueError, "at least 1, got 1.5"),
+        (lambda: trainer(accumulate=2.5), ValueError, "at least 1, got 2.5"),
+        (lambda: trainer(callbacks=[print]), TypeError, "an instance of Callback, got builtin"),
+        (lambda: trainer(callbacks=[EarlyStopping]), TypeError, "got EarlyStopping"),
+        (
+            lambda: trainer(loss=nn.CrossEntropyLoss).fit((X, Y)),
+            TypeError,
+            "must give a Tensor, the mean over the rows of a batch, not CrossEntropyLoss",
+        ),
+        (
+            lambda: trainer(loss=nn.CrossEntropyLoss(reduction="none")).evaluate((X, Y)),
+            ValueError,
+            r"must give one number, the mean over the rows; got shape \(60,\)",
+        ),
+        (
+            lambda: Trainer(nn.Linear(2, 3), LOSS, trainer().optimizer).fit((X, Y)),
+            ValueError,
+            "the optimizer holds no trainable parameter of this model",
+        ),
+        (
+            lambda: trainer(schedule=lr_scheduler.StepLR(trainer().optimizer, 1)),
+            ValueError,
+            "the schedule belongs to another optimizer",
+        ),
+        (
+            lambda: trainer(metrics={"f": lambda *both: np.zeros(2)}).evaluate((X, Y)),
+            TypeError,
+            "the metric 'f' must give a number, not array",
+        ),
     ],
 )
 def test_wrong_calls(call, error, message):

@@ -4,6 +4,7 @@ What cannot be done is one line on standard error and exit code 2.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 after an error, 130 after Ctrl-C."""
+    _prepare_streams()
     try:
         args = _parsed(sys.argv[1:] if argv is None else argv)
         if args is not None:
@@ -31,9 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(f"error: not enough memory: {error}", 2)
     except OSError as error:
         return complain(f"error: {reason(error)}", 2)
-    except (Refusal, ImportError) as error:  # ImportError: an extra is missing, and which
+    except (Refusal, ImportError, ValueError) as error:  # ImportError: an extra is missing
         return complain(f"error: {error}", 2)
     return 0
+
+
+def _prepare_streams() -> None:
+    """Let any name be printed, and nothing where a stream was closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace | None:
@@ -61,7 +73,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace | None:
     if "run" not in args:
         parser.error(f"expected a command, one of {', '.join(known)}")
     if strangers:
-        command = known[argv[0]]
+        command = known[next(word for word in argv if word in known)]
         name = strangers[0].partition("=")[0]
         names = [option for option in command._option_string_actions if option.startswith("--")]
         command.error(f"unknown option {name!r}{did_you_mean(name, names)}")

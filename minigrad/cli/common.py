@@ -1,9 +1,14 @@
 """What the commands share: the backend, the data sets, the network in a checkpoint."""
 
+import math
+import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import backends
 from ..data import (
@@ -22,6 +27,10 @@ from .parsing import Refusal, one_of
 
 BEST_FIRST = ("cupy", "numba", "numpy")
 DIGIT_CLASSES = tuple("0123456789")
+
+
+#: What a checkpoint says of its network.
+_ABOUT = {"settings", "architecture", "standardizer", "image", "classes"}
 
 
 class Source(NamedTuple):
@@ -85,7 +94,7 @@ class Network(NamedTuple):
 
     def rows(self, images: Any) -> Any:
         """Return images as standardised rows, float32 (n, pixels)."""
-        return self.standardizer.transform(images).reshape(len(images), -1)
+        return self.standardizer.transform(images).reshape(len(images), math.prod(images.shape[1:]))
 
     def pairs(self, part: Part) -> tuple[Any, Any]:
         """Return a part's images as standardised rows, and the labels."""
@@ -99,6 +108,17 @@ def new_network(about: Mapping[str, Any]) -> Network:
     return Network(mlp(**about["architecture"]), standardizer, about)
 
 
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Refuse a checkpoint whose content is not what `train` writes, whatever that leads to."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise Refusal(f"{file} is damaged: {error}") from error
+    except ValueError as error:
+        raise Refusal(f"{file}: {error}") from error
+
+
 def read_checkpoint(path: str) -> tuple[Path, dict[str, Any]]:
     """Return a checkpoint of `train`, by its path or that of its folder, and where it was."""
     file = Path(path) / LAST if Path(path).is_dir() else Path(path)
@@ -107,20 +127,25 @@ def read_checkpoint(path: str) -> tuple[Path, dict[str, Any]]:
     except ValueError as error:
         raise Refusal(str(error).removeprefix("load: ")) from error
     about = state.get("about") if isinstance(state, dict) else None
-    needed = {"settings", "architecture", "standardizer", "image", "classes"}
-    if not isinstance(about, dict) or not needed <= set(about) or "model" not in state:
+    if not isinstance(about, dict) or not set(about) >= _ABOUT or "model" not in state:
         raise Refusal(f"{file} is no checkpoint of minigrad train")
+    settings, image, classes = about["settings"], about["image"], about["classes"]
+    with reading(file):
+        sizes = [operator.index(n) for n in image]
+        if settings["dataset"] not in SOURCES or len(sizes) != 2 or min(sizes) < 1:
+            raise ValueError(f"no data set {settings['dataset']!r} of images {image}")
+        if len(classes) != about["architecture"]["outputs"]:
+            raise ValueError(f"{len(classes)} names for {about['architecture']['outputs']} classes")
     return file, state
 
 
 def saved_network(path: str) -> Network:
     """Return the network in a checkpoint."""
     file, state = read_checkpoint(path)
-    try:
+    with reading(file):
         network = new_network(state["about"])
         network.model.load_state_dict(state["model"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise Refusal(f"{file} is damaged: {error}") from error
+        network.rows(np.zeros((1, *state["about"]["image"]), np.float32))
     return network
 
 

@@ -1,6 +1,7 @@
 """minigrad evaluate | predict: what a saved network makes of data that it has not seen."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         network = saved_network(args.checkpoint)
         settings = network.about["settings"]
         dataset = args.dataset or settings["dataset"]
-        folder = args.data_dir or (settings["data_dir"] if args.dataset is None else None)
+        folder = args.data_dir or (settings.get("data_dir") if args.dataset is None else None)
         part = getattr(read_data(dataset, folder), args.part)
         if part.images.shape[1:] != tuple(network.about["image"]):
             raise Refusal(
@@ -73,23 +74,35 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _predict(args: argparse.Namespace) -> None:
     with backends.use_backend(backend_named(args.backend)), np.errstate(all="ignore"):
         network = saved_network(args.checkpoint)
-        size = tuple(network.about["image"])
-        refused = []
-        for name in args.images:
-            try:
-                image = _light_on_dark(read_image(name, size))
-            except (OSError, ValueError) as error:
-                refused.append(reason(error))
-                continue
-            outputs = Trainer(network.model).predict(network.rows(image[None]))
-            shares = softmax(outputs.astype("float64"), axis=1).numpy()[0]
-            likely = [(network.about["classes"][i], shares[i]) for i in np.argsort(-shares)[:2]]
-            (first, sure), (second, less) = likely
-            print(f"{name}: {first} ({percent(sure)}), or {second} ({percent(less)})", flush=True)
+        names, images, refused = _images(args.images, tuple(network.about["image"]))
+        if images:
+            outputs = Trainer(network.model).predict(network.rows(np.stack(images)))
+            shares = softmax(outputs.astype(np.float64), axis=1).numpy()
+            for name, row in zip(names, shares, strict=True):
+                print(f"{name}: {_verdict(network.about['classes'], row)}")
     for line in refused[:-1]:
         complain(f"error: {line}")
     if refused:
         raise Refusal(refused[-1])
+
+
+def _images(
+    paths: list[str], size: tuple[int, int]
+) -> tuple[list[str], list[np.ndarray[Any, Any]], list[str]]:
+    """Return the names and contents of the images, and what is wrong with the others."""
+    names, images, refused = [], [], []
+    for path in paths:
+        try:
+            images.append(_light_on_dark(read_image(path, size)))
+            names.append(path)
+        except (OSError, ValueError, MemoryError) as error:
+            refused.append(reason(error))
+    return names, images, refused
+
+
+def _verdict(classes: Sequence[str], shares: np.ndarray[Any, Any]) -> str:
+    first, *rest = (f"{classes[i]} ({percent(shares[i])})" for i in np.argsort(-shares)[:2])
+    return ", or ".join([first, *rest])
 
 
 def _light_on_dark(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from .common import (
     percent,
     read_checkpoint,
     read_data,
+    reading,
 )
 from .info import versions
 from .parsing import Refusal, number, one_of, reason, whole, widths
@@ -49,8 +50,13 @@ OPTIMIZERS: dict[str, Callable[[Any, float, float], Optimizer]] = {
 }
 LEARNING_RATES = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3, "adagrad": 0.05}
 
+
+def _has_momentum(group: Mapping[str, Any]) -> bool:
+    return bool(group.get("momentum") or "betas" in group)
+
+
 #: (optimizer, steps of the whole run) -> a schedule that is stepped with the optimizer
-SCHEDULES: dict[str, Callable[[Optimizer, int], Any]] = {
+SCHEDULES: dict[str, Callable[[Optimizer, int], schedules.LRScheduler | None]] = {
     "constant": lambda optimizer, steps: None,
     "cosine": schedules.CosineAnnealingLR,
     "step": lambda optimizer, steps: schedules.StepLR(optimizer, max(1, -(-steps // 3))),
@@ -58,13 +64,16 @@ SCHEDULES: dict[str, Callable[[Optimizer, int], Any]] = {
     "warmup": lambda optimizer, steps: schedules.SequentialLR(
         optimizer,
         [
-            schedules.LinearWarmup(optimizer, max(1, steps // 10)),
+            schedules.LinearWarmup(optimizer, max(1, steps // 10), 1 / max(1, steps // 10)),
             schedules.CosineAnnealingLR(optimizer, max(1, steps - steps // 10)),
         ],
         milestones=[max(1, steps // 10)],
     ),
     "onecycle": lambda optimizer, steps: schedules.OneCycleLR(
-        optimizer, optimizer.param_groups[0]["lr"], total_steps=steps
+        optimizer,
+        optimizer.param_groups[0]["lr"],
+        total_steps=steps,
+        cycle_momentum=_has_momentum(optimizer.param_groups[0]),
     ),
     "plateau": lambda optimizer, steps: schedules.ReduceLROnPlateau(optimizer, patience=2),
 }
@@ -193,17 +202,20 @@ def _train(args: argparse.Namespace) -> None:
     given = {name: value for name, value in vars(args).items() if name in DEFAULTS}
     if args.plot:
         figure_class()  # better to hear now that it is missing than after the training
-    if args.resume and args.out is None:
-        raise Refusal("--resume needs --out, the folder of the run to go on with")
-    resuming = args.resume and (Path(args.out) / LAST).exists()
-    settings = _saved(args.out, given) if resuming else _settled(given)
+    if args.resume and not (Path(args.out or "") / LAST).is_file():
+        raise Refusal(
+            "--resume needs --out, the folder of the run to go on with"
+            if args.out is None
+            else f"there is no {LAST} in {args.out} to go on from; leave --resume out to begin"
+        )
+    settings = _saved(args.out, given) if args.resume else _settled(given)
     with (
         backends.use_backend(settings["backend"]),
         np.errstate(all="ignore"),  # the trainer tells of a loss that is not finite
-        _run_folder(args.out, settings["dataset"], resuming) as folder,
+        _run_folder(args.out, settings["dataset"], args.resume) as folder,
     ):
         print(f"backend: {settings['backend']}", flush=True)
-        _run(settings, folder, args, resuming)
+        _run(settings, folder, args)
 
 
 def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,8 +228,9 @@ def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _saved(out: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the run in a folder; refuse others, but let its data have moved."""
-    _, state = read_checkpoint(out)
-    settings: dict[str, Any] = dict(state["about"]["settings"])
+    file, state = read_checkpoint(out)
+    with reading(file):
+        settings: dict[str, Any] = {**DEFAULTS, **state["about"]["settings"]}
     for name, value in given.items():
         if name != "data_dir" and value != settings[name]:
             option = f"--{name.replace('_', '-')}"
@@ -269,16 +282,19 @@ def _new_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def _run(settings: dict[str, Any], folder: Path, args: argparse.Namespace, resuming: bool) -> None:
+def _run(settings: dict[str, Any], folder: Path, args: argparse.Namespace) -> None:
     data = read_data(settings["dataset"], settings["data_dir"])
-    manual_seed(settings["seed"])
-    network = new_network(_about(settings, data))
+    with reading(folder / LAST) if args.resume else nullcontext():
+        manual_seed(settings["seed"])
+        network = new_network(_about(settings, data))
+        learn, validation, test = (network.pairs(part) for part in data)
+        loader = DataLoader(learn, settings["batch_size"], shuffle=True, seed=settings["seed"])
+        trainer = _trainer(network, settings, len(loader), folder, args.checkpoint_every)
+        if args.resume:
+            trainer.resume(folder)
     _describe(network.model, settings, data)
-    learn, validation, test = (network.pairs(part) for part in data)
-    loader = DataLoader(learn, settings["batch_size"], shuffle=True, seed=settings["seed"])
-    trainer = _trainer(network, settings, len(loader), folder, args.checkpoint_every)
-    if resuming:
-        _resume(trainer, folder, settings["epochs"])
+    if args.resume:
+        _say_where(trainer, settings["epochs"])
     _fit(trainer, loader, validation, settings, folder)
     result = trainer.evaluate(test)
     metrics = {
@@ -359,33 +375,34 @@ class _Lines(Callback):
             )
 
 
-def _resume(trainer: Trainer, folder: Path, epochs: int) -> None:
-    try:
-        trainer.resume(folder)
-    except ValueError as error:
-        raise Refusal(error) from error
-    if trainer.epoch < epochs:
-        where = f"epoch {trainer.epoch + 1}, after {trainer.batch:,} of its batches"
-        print(f"going on in {where}", flush=True)
-    else:
-        print("the run had come to its end")
+def _say_where(trainer: Trainer, epochs: int) -> None:
+    where = f"in epoch {trainer.epoch + 1}, after {trainer.batch:,} of its batches"
+    ended = trainer.epoch >= epochs
+    print("the run had come to its end" if ended else f"going on {where}", flush=True)
 
 
 def _fit(
     trainer: Trainer, loader: DataLoader, validation: Any, settings: Mapping[str, Any], folder: Path
 ) -> None:
-    go_on = f"minigrad train --out {shlex.quote(str(folder))} --resume"
     try:
         trainer.fit(loader, validation, epochs=settings["epochs"])
     except FloatingPointError as error:
         what, _, _ = str(error).partition(";")
         raise Refusal(f"{what}; lower --lr") from error
     except KeyboardInterrupt as interruption:
-        raise KeyboardInterrupt(f"; go on with: {go_on}") from interruption
+        raise KeyboardInterrupt(_go_on(folder)) from interruption
+    except (BrokenPipeError, BlockingIOError):
+        raise
     except OSError as error:
-        raise Refusal(
-            f"{reason(error)}; the last checkpoint is whole, go on with: {go_on}"
-        ) from error
+        raise Refusal(f"{reason(error)}{_go_on(folder)}") from error
     if trainer.epoch < settings["epochs"]:
         best = next(c.best for c in trainer.callbacks if isinstance(c, EarlyStopping))
         print(f"stopped early: the weights are those of epoch {best.epoch}, {BEST}")
+
+
+def _go_on(folder: Path) -> str:
+    """Return how to go on, where there is something to go on from."""
+    if not (folder / LAST).exists():
+        return ""
+    command = f"minigrad train --out {shlex.quote(str(folder))} --resume"
+    return f"; the last checkpoint is whole, go on with: {command}"

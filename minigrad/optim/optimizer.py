@@ -131,7 +131,10 @@ class Optimizer:
         self.param_groups: list[ParamGroup] = []
         given = self._listed(params)
         if not given:
-            raise ValueError(f"{self._name}: got no parameters; was an iterator used up before?")
+            raise ValueError(
+                f"{self._name}: got no parameters; was an iterator used up before, or are "
+                "the layers in a plain list? Use nn.ModuleList then"
+            )
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
         if not any(p.requires_grad for p in self._params()):

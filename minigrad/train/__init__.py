@@ -1,8 +1,8 @@
 """The training loop: what it measures, what it saves, what happens beside it."""
 
-from .callbacks import BEST, LAST, Callback, Checkpoint, EarlyStopping, Progress
+from .callbacks import BEST, LAST, Best, Callback, Checkpoint, EarlyStopping, Progress
 from .history import History
-from .metrics import Accuracy, FunctionMetric, Metric
+from .metrics import Accuracy, FunctionMetric, Metric, StreamingMetric, classes
 from .models import ACTIVATIONS, mlp
 from .trainer import Trainer
 
@@ -11,6 +11,7 @@ __all__ = [
     "BEST",
     "LAST",
     "Accuracy",
+    "Best",
     "Callback",
     "Checkpoint",
     "EarlyStopping",
@@ -18,6 +19,8 @@ __all__ = [
     "History",
     "Metric",
     "Progress",
+    "StreamingMetric",
     "Trainer",
+    "classes",
     "mlp",
 ]

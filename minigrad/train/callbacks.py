@@ -1,12 +1,13 @@
 """What happens beside training: early stopping, checkpoints, the progress bar, or your own."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..messages import did_you_mean
-from ..serialization import save
+from ..serialization import remove_leftovers, save
 from .history import without_times
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Callback:
 
     def on_epoch_end(self, trainer: "Trainer", row: Mapping[str, float]) -> None:
         """After validation; row: the history's new one."""
+
+    def on_epoch_settled(self, trainer: "Trainer", row: Mapping[str, float]) -> None:
+        """After every callback's `on_epoch_end`: the time to save what they all remember."""
 
     def on_fit_end(self, trainer: "Trainer") -> None:
         """After the last epoch, not after an error."""
@@ -151,13 +155,15 @@ class EarlyStopping(Callback):
 class Checkpoint(Callback):
     """Writes last.safetensors and, whenever the monitored value is better, best.safetensors.
 
-    folder: made where it is missing. every: steps after which the last one is written in the middle
-    of an epoch too; it is written before the first step and after each epoch in any case. monitor,
-    mode: see `Best`. about: what else belongs into both files, made as `save` takes it.
+    folder: made where it is missing, and nobody else's while `fit` is at work. every: steps after
+    which the last one is written in the middle of an epoch too; it is written before the first step
+    and after each epoch in any case. monitor, mode: see `Best`. about: what else belongs into both
+    files, made as `save` takes it. overwrite: replace the files of an earlier run; without it they
+    are refused (FileExistsError) unless the trainer has resumed that run.
 
-    Both hold "model" and "about". The last one holds everything that `Trainer.resume` needs to go
-    on with the same bits as if nothing had happened. At every moment each file is the old one or
-    the new one, whole.
+    Both files hold "model" and "about". The last one holds everything that `Trainer.resume` needs
+    to go on with the same bits as if nothing had happened. At every moment each file is the old one
+    or the new one, whole; weights that are not finite are never written (FloatingPointError).
     """
 
     def __init__(
@@ -167,38 +173,60 @@ class Checkpoint(Callback):
         monitor: str | None = None,
         mode: str | None = None,
         about: Any = None,
+        overwrite: bool = False,
     ) -> None:
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 step, got {every}")
         self.folder, self.every, self.about = Path(folder), every, about
-        self.best = Best(monitor, mode)
-        self._saved_at = 0
+        self.best, self.overwrite = Best(monitor, mode), overwrite
+        self._better = False
+        self._saved_at: int | None = None
+        self._lock: int | None = None
 
     def on_fit_start(self, trainer: "Trainer") -> None:
         """Write the first checkpoint, so that there is one whatever happens next."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in (
-            *self.folder.glob(f".{LAST}.*.tmp"),
-            *self.folder.glob(f".{BEST}.*.tmp"),
-        ):
-            left.unlink(missing_ok=True)  # of a process that was killed while it wrote
+        self._lock = _lock(self.folder)
+        for name in (LAST, BEST):
+            remove_leftovers(self.folder / name)
         if not trainer.resumed:
-            self.best.load_state_dict({"value": None, "epoch": 0})
+            if self._saved_at is None and not self.overwrite:
+                self._require_room()
             self._save_last(trainer)
         self._saved_at = trainer.steps
 
+    def _require_room(self) -> None:
+        for name in (LAST, BEST):
+            if (self.folder / name).exists():
+                raise FileExistsError(
+                    f"{self.folder} holds the {name} of another run: go on with it by "
+                    "trainer.resume(folder), choose another folder, or say overwrite=True"
+                )
+
     def on_batch_end(self, trainer: "Trainer") -> None:
         """Write the last checkpoint where one is due."""
-        if self.every and trainer.steps >= self._saved_at + self.every and not trainer.pending:
+        due = self.every and trainer.steps >= (self._saved_at or 0) + self.every
+        if due and not trainer.pending:
             trainer.check_finite()
             self._save_last(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", row: Mapping[str, float]) -> None:
+        """Note whether the epoch was the best."""
+        self._better = self.best.update(row)
+
+    def on_epoch_settled(self, trainer: "Trainer", row: Mapping[str, float]) -> None:
         """Write both, the best one first: resuming from an older last one makes it again."""
-        if self.best.update(row):
+        trainer.check_finite()
+        if self._better:
             model, best = trainer.model.state_dict(), without_times(row)
             save({"model": model, "row": best, "about": self.about}, self.folder / BEST)
         self._save_last(trainer)
+
+    def close(self, trainer: "Trainer") -> None:
+        """Leave the folder to others."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _save_last(self, trainer: "Trainer") -> None:
         save({**trainer.state_dict(), "about": self.about}, self.folder / LAST)
@@ -211,6 +239,25 @@ class Checkpoint(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.best.load_state_dict(state["best"])
+
+
+def _lock(folder: Path) -> int | None:
+    """Keep other processes from writing to a folder until the handle is closed or we are dead."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise BlockingIOError(
+            errno.EWOULDBLOCK, "another run is writing its checkpoints there", str(folder)
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    return handle
 
 
 class Progress(Callback):

@@ -1,12 +1,12 @@
 """What the epochs of a training run brought: rows of numbers, as CSV and as a picture."""
 
-import csv
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+from ..markup import number
 from ..messages import did_you_mean
 from ..serialization import write_atomically
 
@@ -30,6 +30,15 @@ class History(Sequence[dict[str, float]]):
     def __iter__(self) -> Iterator[dict[str, float]]:
         return iter(self.rows)
 
+    @overload
+    def __getitem__(self, key: str) -> list[float]: ...
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, float]: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[dict[str, float]]: ...
+
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):
             return self.rows[key]
@@ -46,7 +55,10 @@ class History(Sequence[dict[str, float]]):
     def __repr__(self) -> str:
         if not self.rows:
             return "History(no epochs)"
-        cells = [self.columns, *([_number(row.get(c)) for c in self.columns] for row in self.rows)]
+        cells = [
+            self.columns,
+            *([number(row.get(c, "")) for c in self.columns] for row in self.rows),
+        ]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return "\n".join(
             "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
@@ -55,6 +67,8 @@ class History(Sequence[dict[str, float]]):
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the rows, exactly, as comma-separated values under a line of names."""
+        import csv  # on first use: importing minigrad stays quick
+
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
@@ -106,9 +120,3 @@ def figure_class() -> Any:
 def without_times(row: Mapping[str, float]) -> dict[str, float]:
     """Return a row as it is saved: the same run gives the same bits, however long it takes."""
     return {name: value for name, value in row.items() if name != "seconds"}
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, int) else f"{value:.4g}"

@@ -2,25 +2,27 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from copy import copy, deepcopy
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from ..engine import Tensor, no_grad
 from ..messages import did_you_mean
-from ..ops import argmax, astype, full
-from ..ops.updates import assign
+from ..ops import argmax, concat, reshape
+
+#: The history's columns beside the metrics.
+COLUMNS = ("loss", "epoch", "lr", "seconds")
+
+#: Batches whose amounts wait on the device, at most.
+_KEPT = 1000
 
 #: loss(outputs, targets): the mean over the rows of a batch
 Loss = Callable[[Any, Any], Tensor]
 
 
 class Metric(Protocol):
-    """What sees each batch of a pass. `compute` is the only place that reads from a device.
-
-    One that is streaming has `state_dict` and `load_state_dict` as well, and is measured over the
-    training batches too; the others only where nothing is learned.
-    """
+    """What sees each batch of a pass; only `compute` reads from a device."""
 
     name: str
 
@@ -28,14 +30,25 @@ class Metric(Protocol):
         """Begin a pass."""
 
     def update(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
-        """See one batch; loss: its mean."""
+        """See one batch, off the tape; loss: its mean."""
 
     def compute(self) -> float:
         """Return what the batches since `reset` give, nan for none."""
 
 
+@runtime_checkable
+class StreamingMetric(Metric, Protocol):
+    """A metric that can be saved in the middle of a pass, so that training batches have it too."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the batches so far have left, made as `save` takes it."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+
+
 class _Mean:
-    """The mean over all rows of something that each batch has a sum of, kept on the device."""
+    """The mean over all rows of something that each batch has an amount of."""
 
     name: str
 
@@ -44,27 +57,35 @@ class _Mean:
 
     def reset(self) -> None:
         """Begin a pass."""
-        self._total: Tensor | float = 0.0
-        self._rows = 0
+        self._total, self._rows = 0.0, 0
+        self._amounts: list[tuple[Tensor, int]] = []
 
-    def _add(self, amount: Tensor, rows: int) -> None:
-        amount = astype(amount, np.float64)
-        if not isinstance(self._total, Tensor):
-            self._total = full((), self._total, dtype=np.float64, backend=amount.backend)
-        assign(self._total, self._total + amount)
+    def _add(self, amount: Tensor, times: int, rows: int) -> None:
+        # Kept as they are: adding up on the device took 50 µs a batch.
+        self._amounts.append((amount, times))
         self._rows += rows
+        if len(self._amounts) == _KEPT:
+            self._fold()
+
+    def _fold(self) -> None:
+        for amount, times in self._amounts:
+            self._total += float(amount) * times
+        self._amounts.clear()
 
     def compute(self) -> float:
         """Return the mean over the rows since `reset`, nan for none."""
-        return float(self._total) / self._rows if self._rows else math.nan
+        self._fold()
+        return self._total / self._rows if self._rows else math.nan
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sum and the rows so far, to go on in the middle of a pass."""
-        return {"total": float(self._total), "rows": self._rows}
+        self._fold()
+        return {"total": self._total, "rows": self._rows}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        self._total, self._rows = state["total"], state["rows"]
+        self.reset()
+        self._total, self._rows = float(state["total"]), int(state["rows"])
 
 
 class MeanLoss(_Mean):
@@ -74,7 +95,7 @@ class MeanLoss(_Mean):
 
     def update(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Add a batch."""
-        self._add(loss.detach() * len(targets), len(targets))
+        self._add(loss.detach(), len(targets), len(targets))
 
 
 class Accuracy(_Mean):
@@ -85,16 +106,21 @@ class Accuracy(_Mean):
     def update(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Add a batch."""
         predicted, true = classes(outputs, targets)
-        self._add((predicted == true).sum(), true.size)
+        self._add((predicted == true).sum(), 1, true.size)
 
 
 def classes(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the predicted and the true classes.
 
     Integer targets: the prediction is the largest output along axis 1 (axis 0 of one row). Targets
-    of the outputs' shape: with several columns the largest of either, with one or none class 1
-    where a logit is above 0 and a target above ½. ValueError for anything else.
+    of the outputs' shape: with several columns the largest of either. Of outputs with one column or
+    none, class 1 is where a logit is above 0 and a target above ½. ValueError for anything else.
     """
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+        kinds = f"{type(outputs).__name__} and {type(targets).__name__}"
+        raise TypeError(f"accuracy: expected outputs and targets that are Tensors, got {kinds}")
+    if outputs.shape == (*targets.shape, 1):
+        outputs = reshape(outputs, targets.shape)
     if outputs.shape == targets.shape:
         if targets.ndim < 2 or targets.shape[1] == 1:
             return outputs > 0, (targets if targets.dtype.kind == "b" else targets > 0.5)
@@ -116,8 +142,8 @@ class FunctionMetric:
 
     on: what y_pred is. "classes": predicted classes, as `classes` has them, and y_true the true
     ones; "outputs": the model's outputs, and y_true the targets as they are; "auto": classes where
-    the targets are integers, outputs elsewhere. name: the function's, unless given. Values are kept
-    on the host until `compute`.
+    the targets are integers, outputs elsewhere. name: the function's, unless given. All values are
+    kept until `compute`.
     """
 
     def __init__(
@@ -131,8 +157,8 @@ class FunctionMetric:
 
     def reset(self) -> None:
         """Begin a pass."""
-        self._true: list[Any] = []
-        self._predicted: list[Any] = []
+        self._true: list[Tensor] = []
+        self._predicted: list[Tensor] = []
 
     def update(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Keep a batch."""
@@ -141,15 +167,17 @@ class FunctionMetric:
             on = "classes" if targets.dtype.kind in "iu" else "outputs"
         if on == "classes":
             outputs, targets = classes(outputs, targets)
-        self._true.append(targets.detach().numpy(copy=True))
-        self._predicted.append(outputs.detach().numpy(copy=True))
+        self._true.append(targets.detach())
+        self._predicted.append(outputs.detach())
 
     def compute(self) -> float:
         """Return what the function gives for all rows since `reset`."""
         if not self._true:
             return math.nan
-        true, predicted = np.concatenate(self._true), np.concatenate(self._predicted)
-        return float(self.function(true, predicted))
+        value = self.function(concat(self._true).numpy(), concat(self._predicted).numpy())
+        if np.ndim(value) or not isinstance(value, float | int | np.number | np.bool_):
+            raise TypeError(f"the metric {self.name!r} must give a number, not {value!r}")
+        return float(value)
 
 
 _NAMED: dict[str, type[Accuracy]] = {"accuracy": Accuracy}
@@ -163,12 +191,13 @@ def metrics_of(given: Any) -> list[Metric]:
         found = [_metric(given, None)]
     else:
         found = [_metric(metric, None) for metric in given]
-    names = [metric.name for metric in found]
-    if repeated := {name for name in names if name == "loss" or names.count(name) > 1}:
-        raise ValueError(
-            f"the metric {min(repeated)!r} is there twice; name the functions by a dict, "
-            '{"name": function}'
-        )
+    names = [*COLUMNS, *(metric.name for metric in found)]
+    for name in names:
+        if names.count(name) > 1 or name.startswith("val_"):
+            raise ValueError(
+                f"a metric cannot be called {name!r}: another one, or a column of the history, is; "
+                'name the functions by a dict, {"name": function}'
+            )
     return found
 
 
@@ -177,11 +206,10 @@ def _metric(given: Any, name: str | None) -> Metric:
         if given not in _NAMED:
             hint = did_you_mean(given, _NAMED)
             raise ValueError(f"unknown metric {given!r}: expected {', '.join(_NAMED)}{hint}")
-        given = _NAMED[given]()
+        given = _NAMED[given]
     if all(hasattr(given, method) for method in ("reset", "update", "compute")):
-        if name is not None:
-            given.name = name
-        metric: Metric = given
+        metric: Metric = given() if isinstance(given, type) else copy(given)
+        metric.name = name or metric.name
         return metric
     if not callable(given):
         raise TypeError(
@@ -192,17 +220,17 @@ def _metric(given: Any, name: str | None) -> Metric:
 
 
 class Pass:
-    """The loss and further metrics of one pass over a data set, fed batch by batch."""
+    """The loss and copies of further metrics over one pass of a data set, fed batch by batch."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
-        self.metrics: list[Metric] = [MeanLoss(), *metrics]
+        self.metrics: list[Metric] = [MeanLoss(), *map(deepcopy, metrics)]
         for metric in self.metrics:
             metric.reset()
 
     def update(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Show a batch to every metric, off the tape."""
         with no_grad():
-            outputs = outputs.detach()
+            outputs = outputs.detach() if isinstance(outputs, Tensor) else outputs
             for metric in self.metrics:
                 metric.update(outputs, targets, loss)
 
@@ -210,11 +238,23 @@ class Pass:
         """Return what the batches so far give, by the metrics' names."""
         return {prefix + metric.name: metric.compute() for metric in self.metrics}
 
+
+class TrainingPass(Pass):
+    """A pass that can be saved and gone on with: of the metrics it has those that are streaming."""
+
+    metrics: list[StreamingMetric]  # type: ignore[assignment]
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        super().__init__(metric for metric in metrics if isinstance(metric, StreamingMetric))
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the metrics, which all must be streaming."""
-        return {metric.name: metric.state_dict() for metric in self.metrics}  # type: ignore[attr-defined]
+        """Return the metrics' states by their names."""
+        return {metric.name: metric.state_dict() for metric in self.metrics}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on in the middle of a pass from what `state_dict` gave."""
+        """Go on from what `state_dict` gave. ValueError for the state of other metrics."""
+        names = [metric.name for metric in self.metrics]
+        if not isinstance(state, Mapping) or list(state) != names:
+            raise ValueError(f"the state is not one of the metrics {', '.join(names)}")
         for metric in self.metrics:
-            metric.load_state_dict(state[metric.name])  # type: ignore[attr-defined]
+            metric.load_state_dict(state[metric.name])
