@@ -213,7 +213,7 @@ def summary(result: dict[str, Any], backend: str) -> str:
 
 
 def losses(result: dict[str, Any]) -> list[str]:
-    """Return a line for each place where minigrad loses."""
+    """Return a line for each place where minigrad loses, or that it was not seen to."""
     said = []
     if trained(result):
         said += [
@@ -228,7 +228,7 @@ def losses(result: dict[str, Any]) -> list[str]:
             for backend in backends(result)
             for op, size, direction, ratio in slower_ops(result, backend)
         ]
-    return said
+    return said or ["nowhere among what was measured here"]
 
 
 def text(result: dict[str, Any]) -> str:
@@ -251,8 +251,7 @@ def text(result: dict[str, Any]) -> str:
             if rows:
                 title = f"First calls of everything measured of an op, on {backend}"
                 parts += [title + "\n" + grid(rows, head)]
-    if lost := losses(result):
-        parts.append("\n".join(["Where minigrad loses", *(f"- {line}" for line in lost)]))
+    parts.append("\n".join(["Where minigrad loses", *(f"- {line}" for line in losses(result))]))
     if control := result.get("control"):
         parts.append(
             f"control, {control['task']}: median {micro(control['median_us'])} µs, best "

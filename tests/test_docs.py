@@ -49,6 +49,7 @@ def as_found(tmp_path, monkeypatch):
     registries = TABLE, UNARY, BINARY, backends._loaders, backends._loaded
     before = [dict(registry) for registry in registries]
     yield
+    mg.manual_seed(0)  # the generator's state may lie on a backend that is gone
     for registry, content in zip(registries, before, strict=True):
         registry.clear()
         registry.update(content)
@@ -77,9 +78,9 @@ def execute(page, capsys):
 def test_python_prints_what_the_page_says(page, as_found, capsys):
     with mg.use_backend("numpy"):
         execute(page, capsys)
-    for picture in (ROOT / "docs" / "pictures").iterdir():
-        if (written := Path(picture.name)).exists():
-            assert written.read_text() == picture.read_text(), f"{picture} is out of date"
+    if page == "README.md":
+        picture = ROOT / "docs" / "pictures" / "tape.svg"
+        assert Path("tape.svg").read_text() == picture.read_text(), f"{picture} is out of date"
 
 
 def test_the_judge_of_pages(as_found, capsys, monkeypatch):
