@@ -2,7 +2,9 @@
 
 import gzip
 import os
+import re
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import minigrad as mg
 from minigrad.data import (
     Standardizer,
+    files,
     load_csv,
     load_digits,
     load_images,
@@ -238,6 +241,61 @@ def test_standardizer(backend, dtype, axis):
 
 
 @pytest.mark.parametrize(
+    ("learned", "dtype", "x", "expected"),
+    [
+        ([[1e-60], [3e-60]], "float32", [[0.0]], [[-2.0]]),
+        ([[1e-60], [3e-60]], "float64", [[1e-60], [3e-60]], [[-1.0], [1.0]]),
+        ([[1e-200], [3e-200]], "float64", [[1e-200], [3e-200]], [[-1.0], [1.0]]),
+        ([[1e200], [-1e200]], "float64", [[1e200], [-1e200]], [[1.0], [-1.0]]),
+        ([[1e200], [-1e200]], "float32", [[1e30], [np.inf]], [[0.0], [np.inf]]),
+        ([[1.7e308], [1.5e308]], "float64", [[1.7e308], [1.5e308]], [[1.0], [-1.0]]),
+        ([[1e5 - 1], [1e5 + 1]], "float16", [[6e4]], [[-4e4]]),
+        ([[-6e4], [-4e4]], "float16", [[6e4], [-6e4]], [[11.0], [-1.0]]),
+        ([[1e12], [1e12 + 2]], "int64", [[10**12], [10**12 + 2]], [[-1.0], [1.0]]),
+        ([[0, 1e-200, 1e200], [1, 3e-200, -1e200]], "float64", [[1, 1e-200, 0]], [[1, -1, 0]]),
+    ],
+)
+def test_standardizer_with_statistics_that_the_dtype_cannot_hold(
+    backend, learned, dtype, x, expected
+):
+    scale = Standardizer().fit(np.array(learned))
+    x = np.array(x, dtype)
+    result = scale(mg.tensor(x, backend=backend))
+    assert result.dtype == ("float32" if dtype == "int64" else dtype)
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-3)
+    np.testing.assert_array_equal(scale(x), result.numpy())
+    if dtype == "float64":
+        np.testing.assert_allclose(scale.inverse_transform(scale(x)), x, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("learned", "method", "x", "message"),
+    [
+        (1e5 + np.array([[-1e-6], [1e-6]]), "transform", np.zeros((1, 1), "f2"), "which float16"),
+        (
+            [[1e-60], [3e-60]],
+            "transform",
+            np.float32([[0], [1]]),
+            r"1\.0 at \(1, 0\) becomes 1e\+60",
+        ),
+        (
+            [[1e200], [-1e200]],
+            "inverse_transform",
+            np.float32([[1]]),
+            r"becomes 1e\+200, .*float32",
+        ),
+    ],
+)
+def test_standardizer_refuses_a_result_that_the_dtype_cannot_hold(
+    backend, learned, method, x, message
+):
+    scale = Standardizer().fit(np.array(learned))
+    for given in (x, mg.tensor(x, backend=backend)):
+        with pytest.raises(ValueError, match=f"Standardizer.{method}: .*{message}"):
+            getattr(scale, method)(given)
+
+
+@pytest.mark.parametrize(
     ("axis", "shape"), [(0, (4, 5)), (None, ()), (-1, (6, 4, 1)), ((0, 2), (4, 1)), (1, (6, 1, 5))]
 )
 def test_standardizer_keeps_statistics_that_broadcast(axis, shape):
@@ -297,8 +355,10 @@ def test_standardizer_keeps_its_statistics_in_a_file(tmp_path, backend):
     [
         ([[1.0, 2.0], [3.0, np.nan]], ValueError, r"x must be finite, got nan first at \(1, 1\)"),
         ([[1.0, -np.inf]], ValueError, r"x must be finite, got -inf first at \(0, 1\)"),
+        (np.nan, ValueError, r"x must be finite, got nan first at \(\)"),
         (np.zeros((0, 3)), ValueError, r"nothing to learn from, shape \(0, 3\)"),
         ([1j], TypeError, "expected real numbers, got complex64"),
+        (np.array([[1.7e308], [-1.7e308]]), ValueError, "x spans from .*, wider than float64 goes"),
     ],
 )
 def test_standardizer_refuses_to_fit(x, error, message):
@@ -318,6 +378,9 @@ def test_standardizer_refuses():
         ValueError, match=r"of shape \(3,\), which does not fit x of shape \(2, 4\)"
     ):
         scale(np.zeros((2, 4)))
+    for call in (scale.transform, scale.inverse_transform):
+        with pytest.raises(TypeError, match="transform: expected real numbers, got complex64"):
+            call(np.zeros((2, 3), np.complex64))
 
 
 @pytest.mark.parametrize(
@@ -356,6 +419,8 @@ PLAIN = "1,2,0\n3,4,1\n"
         ("a;b\n1; 2.5\n3;4\n", {"delimiter": ";"}, [[1], [3]], [2.5, 4], ()),
         ('\ufeff"a, b",c\n1,2\n', {}, [[1]], [2], ()),
         ("1,a\n2,b", {"header": False}, [[1], [2]], [0, 1], ("a", "b")),
+        ("  \na,b\n   \n1,2\n \t\n3,4\n ", {}, [[1], [3]], [2, 4], ()),
+        ("a,a,y\n1,2,3\n", {}, [[1, 2]], [3], ()),
     ],
 )
 def test_load_csv(tmp_path, text, options, x, y, classes):
@@ -384,7 +449,16 @@ def test_load_csv(tmp_path, text, options, x, y, classes):
         ("1,2\n1_0,2\n", {}, "line 2, column '1': expected a finite number, found '1_0'"),
         ("a,2020,b\n1,2,3\n", {}, "line 1, column '1': .* header=True if this line names the col"),
         ("a,b\n1,2\n1,?\n", {}, r"line 3, column 'b': expected a finite number, found '\?'"),
-        ("a,b\n1,x\n1,\n", {}, "line 2, column 'b': expected a finite number, found 'x'"),
+        ("a,b\n1,x\n1,\n", {}, "line 3, column 'b': expected the name of a class, found ''"),
+        ("1,x\n2,\n3,y\n", {}, "line 2, column '2': expected the name of a class, found ''"),
+        ("1,x\n2,y\n3,5\n", {}, "line 3, column '2': expected the name of a class, found '5'"),
+        ("1,5\n2,\n3,6\n", {}, "line 2, column '2': expected a finite number, found ''"),
+        ("1,5\n2,6\n3,y\n", {}, "line 3, column '2': expected a finite number, found 'y'"),
+        ("a,b\n1,x\n1,y\n", {"classes": ()}, "line 2, .*: expected a finite number, found 'x'"),
+        ("1,2\n1,9223372036854775808\n", {}, "line 2, .* a whole number of 64 bits, found '92"),
+        ("a,a,y\n1,2,3\n", {"target": "a"}, "has several columns 'a', at 0, 1; give the target's"),
+        ("  \n", {}, "is empty"),
+        ("a,b\n  \n", {}, "has a header and no rows below it"),
         (PLAIN, {"target": "kind"}, "has no line that names its columns, so 'kind' is not known"),
         (IRIS, {"target": "kin"}, "no column 'kin', only length, width, kind; did you mean 'kind'"),
         (PLAIN, {"target": 3}, "has 3 columns, none at position 3"),
@@ -398,6 +472,123 @@ def test_load_csv_refuses(tmp_path, text, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_csv(path, **options)
     assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error", "expected"),
+    [
+        ("target", 1.0, TypeError, "a column's position or name"),
+        ("target", None, TypeError, "a column's position or name"),
+        *(
+            ("delimiter", value, ValueError, "one character, no quote and no line end")
+            for value in (";;", "", "\n", '"', None)
+        ),
+    ],
+)
+def test_load_csv_refuses_an_option(tmp_path, option, value, error, expected):
+    (tmp_path / "data.csv").write_text(PLAIN)
+    message = f"load_csv: {option} must be {expected}, got {value!r}"
+    with pytest.raises(error, match=re.escape(message)):
+        load_csv(tmp_path / "data.csv", **{option: value})
+
+
+@pytest.mark.parametrize("n", [10**18, 2**63 - 1, -(2**63)])
+def test_load_csv_keeps_large_whole_numbers(tmp_path, n):
+    (tmp_path / "data.csv").write_text(f"1,{n}\n2,0000000000000000000000003\n")
+    y = load_csv(tmp_path / "data.csv", target=np.int64(1)).y
+    assert y.dtype == np.int64
+    assert y.tolist() == [n, 3]
+
+
+PETS = "weight,kind\n30,dog\n40,emu\n20,dog\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "y", "classes"),
+    [
+        (PETS, None, [0, 1, 0], ("dog", "emu")),
+        (PETS, ("cat", "dog", "emu"), [1, 2, 1], ("cat", "dog", "emu")),
+        (PETS, ["emu", "dog"], [1, 0, 1], ("emu", "dog")),
+        (PETS, np.array(["emu", "dog"]), [1, 0, 1], ("emu", "dog")),
+        (PLAIN, ("1", "0"), [1, 0], ("1", "0")),
+        (PLAIN, (), [0, 1], ()),
+    ],
+)
+def test_load_csv_with_given_classes(tmp_path, text, given, y, classes):
+    (tmp_path / "data.csv").write_text(text)
+    table = load_csv(tmp_path / "data.csv", classes=given)
+    assert table.y.dtype == np.int64
+    assert table.y.tolist() == y
+    assert table.classes == classes
+    assert {type(name) for name in table.classes} <= {str}
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "error", "message"),
+    [
+        (PETS, ("cat", "emus"), ValueError, "line 2, .* one of the classes cat, emus, found 'dog'"),
+        (PETS, ("dog", "emus"), ValueError, "line 3, .*, found 'emu'; did you mean 'emus'"),
+        ("\n30,dog\n", ("cat",), ValueError, "line 2, .*, found 'dog'; header=True if this"),
+        ("30,a\n1,\n", ("a",), ValueError, "line 2, .* one of the classes a, found ''"),
+        (PETS, (), ValueError, "line 2, column 'kind': expected a finite number, found 'dog'"),
+        (PETS, ("dog", "emu", "dog"), ValueError, "must be different names, got dog, emu, dog"),
+        (PETS, "dog", TypeError, "classes must be a sequence of names, got 'dog'"),
+        (PLAIN, (0, 1), TypeError, r"classes must be a sequence of names, got \(0, 1\)"),
+    ],
+)
+def test_load_csv_refuses_other_classes(tmp_path, text, given, error, message):
+    (tmp_path / "data.csv").write_text(text)
+    with pytest.raises(error, match=message):
+        load_csv(tmp_path / "data.csv", classes=given)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (IRIS, {}),
+        (PLAIN, {"target": 0}),
+        ("1, 2\n\n 3.5 ,4\n\n", {}),
+        ("a,b\r\n1,2\r\n\r\n3,4\r\n", {}),
+        ("a,b\r1,2\r3,4", {}),
+        ("\ufeff1;2\n3;4", {"delimiter": ";"}),
+        ("1\t2\n3\t4\n", {"delimiter": "\t"}),
+        ('"a\nb",c\n"1","x, ""y"""\n"2.5 ","x\nz"\n', {"header": True}),
+        ("1e-50,-3.4028234e38\n.5,+7.\n", {}),
+        ("1,#\n2,# b\n", {"header": False}),
+    ],
+)
+def test_load_csv_looks_at_single_cells_for_faults_alone(tmp_path, monkeypatch, text, options):
+    path = tmp_path / "data.csv"
+    path.write_bytes(text.encode())
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_read_cells", None)
+        quick = load_csv(path, **options)
+    monkeypatch.setattr(files, "_read_quickly", lambda layout: None)
+    slow = load_csv(path, **options)
+    for name in ("x", "y"):
+        found, expected = getattr(quick, name), getattr(slow, name)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    assert quick.classes == slow.classes
+
+
+def test_load_csv_takes_what_only_python_reads_as_a_number(tmp_path):
+    (tmp_path / "data.csv").write_text("1,\u0664\n\uff12,3\n", encoding="utf-8")
+    table = load_csv(tmp_path / "data.csv")
+    assert table.x.tolist() == [[1], [2]]
+    assert table.y.tolist() == [4, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name need POSIX")
+@pytest.mark.parametrize("text", [PLAIN, "1,2,0\n3,4,\u0661\n"])
+def test_load_csv_reads_a_pipe(tmp_path, text):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text, "utf-8"))
+    writer.start()
+    table = load_csv(tmp_path / "pipe")
+    writer.join()
+    assert table.x.tolist() == [[1, 2], [3, 4]]
+    assert table.y.tolist() == [0, 1]
 
 
 def test_load_csv_of_no_file(tmp_path):
@@ -434,6 +625,36 @@ def test_load_images(tmp_path, pillow):
     np.testing.assert_array_equal(images, np.float32([RAMP, RAMP * 0, RAMP]) / np.float32(255))
 
 
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [(None, [0, 1]), (("cat", "dog", "emu"), [1, 2]), (["emu", "dog"], [0, 1])],
+)
+def test_load_images_with_given_classes(tmp_path, pillow, given, labels):
+    write_images(tmp_path, pillow, {"dog/a.png": RAMP * 0, "emu/b.png": RAMP})
+    images, found, classes = load_images(tmp_path, classes=given)
+    assert found.dtype == np.int64
+    assert found.tolist() == labels
+    assert classes == tuple(given or ("dog", "emu"))
+    assert [classes[label] for label in found] == [("dog", "emu")[int(i.max())] for i in images]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (("cat", "dog"), ValueError, r"emu: expected one of the classes cat, dog"),
+        (("emus", "dog"), ValueError, r"emu: expected .* emus, dog; did you mean 'emus'\?"),
+        ((), ValueError, r"dog: expected one of the classes \(none given\)"),
+        (("dog", "dog"), ValueError, "classes must be different names, got dog, dog"),
+        ("dog", TypeError, "classes must be a sequence of names, got 'dog'"),
+    ],
+)
+def test_load_images_refuses_other_classes(tmp_path, given, error, message):
+    for name in ("dog", "emu"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(error, match=message):
+        load_images(tmp_path, classes=given)
+
+
 def test_load_images_with_colours(tmp_path, pillow):
     red = np.zeros((2, 3, 3), np.uint8)
     red[..., 0] = 255
@@ -447,7 +668,16 @@ def test_load_images_with_colours(tmp_path, pillow):
     assert images[2].min() == 1  # what is transparent is white
 
 
-@pytest.mark.parametrize(("size", "shape"), [(4, (4, 4)), ((2, 3), (2, 3)), ((1, 5), (1, 5))])
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        (4, (4, 4)),
+        ((2, 3), (2, 3)),
+        ([1, 5], (1, 5)),
+        (np.int64(3), (3, 3)),
+        (np.array([2, 3], np.uint8), (2, 3)),
+    ],
+)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_load_images_of_a_size(tmp_path, pillow, size, shape, dtype):
     white = np.iinfo(dtype).max
@@ -467,6 +697,14 @@ def test_load_images_refuses(tmp_path, pillow):
         load_images(tmp_path)
     with pytest.raises(ValueError, match=r"size must be \(rows, columns\) of at least 1, got 0"):
         load_images(tmp_path, 0)
+    for size in ((1, 2, 3), (4,), (2, 0)):
+        with pytest.raises(
+            ValueError, match=r"size must be \(rows, columns\) of at least 1, got \("
+        ):
+            load_images(tmp_path, size)
+    for size in (3.5, "3", (2, 1.5), "23"):
+        with pytest.raises(TypeError, match=r"size must be whole numbers, .*, got [3'(2]"):
+            load_images(tmp_path, size)
     (tmp_path / "c").mkdir()
     with pytest.raises(ValueError, match=r"c has no PNG or JPEG image"):
         load_images(tmp_path, 4)
@@ -506,6 +744,127 @@ def test_read_image_of_a_photograph(tmp_path, pillow):
     )
 
 
+ORIENTED = {1: RAMP, 2: RAMP[:, ::-1], 3: RAMP[::-1, ::-1], 4: RAMP[::-1], 5: RAMP.T}
+ORIENTED |= {6: RAMP[::-1].T, 7: RAMP[::-1, ::-1].T, 8: RAMP.T[::-1], 0: RAMP, 9: RAMP}
+
+
+@pytest.mark.parametrize("orientation", ORIENTED)
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_read_image_turns_it_upright(tmp_path, pillow, orientation, order, name):
+    exif = pillow.Exif()
+    exif.endian = order
+    exif[0x0112] = orientation
+    blocks = RAMP.repeat(16, 0).repeat(16, 1)
+    pillow.fromarray(blocks).save(tmp_path / name, exif=exif.tobytes())
+    image = read_image(tmp_path / name)[8::16, 8::16]
+    np.testing.assert_allclose(image, ORIENTED[orientation] / 255, atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged metadata
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"",
+        b"II*",
+        b"XX*\0\x08\0\0\0",
+        b"II*\0\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\xff\xff" + bytes(11),
+        b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\xff\xff\xff\xff\xff",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_read_image_whose_orientation_is_damaged(tmp_path, pillow, exif, name):
+    pillow.fromarray(RAMP[:1, :1]).save(tmp_path / name, exif=b"Exif\0\0" + exif)
+    assert read_image(tmp_path / name).tolist() == [[0]]
+
+
+def test_images_beyond_pillows_limit(tmp_path, pillow, monkeypatch):
+    pillow.fromarray(RAMP).save(tmp_path / "a.png")
+    monkeypatch.setattr(pillow, "MAX_IMAGE_PIXELS", 2)
+    with pytest.raises(ValueError, match=r"a\.png is no whole .* exceeds limit of 4 pixels"):
+        read_image(tmp_path / "a.png")
+
+
+def npy(header, content=bytes(6), version=1):
+    length = len(header).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header.encode() + content
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }  \n",
+        "{'shape': (2,3), 'fortran_order': False, 'descr': 'u1'}",
+    ],
+)
+def test_read_image_of_an_array_by_its_header(tmp_path, header, version):
+    (tmp_path / "a.npy").write_bytes(npy(header, RAMP.tobytes(), version))
+    np.testing.assert_allclose(read_image(tmp_path / "a.npy"), RAMP / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("array", [np.asfortranarray(RAMP), RAMP.astype(">u2") * 257])
+def test_read_image_of_an_array_of_another_layout(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    image = read_image(tmp_path / "a.npy")
+    assert image.flags.c_contiguous
+    np.testing.assert_allclose(image, RAMP / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape", "message"),
+    [
+        ("|u1", "(True,4)", "is no .npy file of numbers"),
+        ("|u1", "(2, 3", "is no .npy file of numbers"),
+        ("|u1", f"({'9' * 5000}, 1)", "is no .npy file of numbers"),
+        (",b1", "(2, 3)", "is no .npy file of numbers"),
+        ("<u3", "(2, 3)", "is no .npy file of numbers"),
+        ("\\N", "(2, 3)", "is no .npy file of numbers"),
+        ("|u1", "(1000000000000, 1)", "is no .npy file of numbers"),
+        ("|u1", "(2, 4)", "is no .npy file of numbers"),
+        ("|u1", "(6,)", r"expected an image \(rows, columns\) .* found uint8 \(6,\)"),
+    ],
+)
+def test_read_image_refuses_a_header(tmp_path, descr, shape, message):
+    path = tmp_path / "a.npy"
+    path.write_bytes(npy(f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"))
+    with pytest.raises(ValueError, match=message) as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged metadata
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "npy"])
+def test_damaged_images_are_read_or_refused(tmp_path, pillow, kind):
+    path, random = tmp_path / f"a.{kind}", np.random.default_rng(0)
+    noise = random.integers(0, 256, (9, 7, 3), np.uint8)
+    if kind == "npy":
+        np.save(path, noise[..., 0])
+    else:
+        exif = pillow.Exif()
+        exif[0x0112], exif[0x011A] = 6, 72.0
+        options = {} if kind == "gif" else {"exif": exif}
+        pillow.fromarray(noise).save(path, **options)
+    whole = path.read_bytes()
+    path = path.with_suffix(".png") if kind == "gif" else path
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for at in random.integers(0, min(len(whole), 250), random.integers(1, 4)):
+            if random.random() < 0.7:
+                damaged[at : at + 1] = random.bytes(1)
+            else:
+                del damaged[at : at + random.integers(1, 5)]
+        path.write_bytes(damaged)
+        try:
+            image = read_image(path)
+        except ValueError as error:
+            assert str(error).startswith(str(path))
+        else:
+            assert image.dtype == np.float32
+            assert ((image >= 0) & (image <= 1)).all()
+
+
 @pytest.mark.parametrize(
     "array",
     [RAMP, RAMP.astype(np.uint16) * 257, *((RAMP / 255).astype(dtype) for dtype in FLOATS)],
@@ -527,7 +886,9 @@ def test_read_image_of_an_array(tmp_path, array):
         (np.zeros((0, 3), np.uint8), r"expected an image .* found uint8 \(0, 3\)"),
         (np.full((2, 3), 255.0), r"must lie in \[0, 1\], found 255.0 at \(0, 0\)"),
         (np.array([[0.5, np.nan]]), r"must lie in \[0, 1\], found nan at \(0, 1\)"),
+        (np.array([[2, 0]], np.uint8).view(bool), r"must lie in \[0, 1\], found 2 at \(0, 0\)"),
         (np.array([[{}]], object), "is no .npy file of numbers"),
+        (np.array([["a"]]), "expected an image .*, found <U1"),
         (None, "is no .npy file of numbers"),
     ],
 )

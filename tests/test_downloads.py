@@ -235,3 +235,9 @@ def test_data_folder(monkeypatch):
         platformdirs, "user_cache_dir", lambda name, appauthor: f"/cache/{name}-{appauthor}"
     )
     assert data_folder() == Path("/cache/minigrad-False")
+
+
+def test_data_folder_of_nobody(monkeypatch):
+    monkeypatch.setenv("MINIGRAD_DATA", "~no-such-user/sets")
+    with pytest.raises(ValueError, match="MINIGRAD_DATA='~no-such-user/sets' is no folder: "):
+        load_mnist()

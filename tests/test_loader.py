@@ -6,7 +6,9 @@ import sys
 import threading
 import time
 import traceback
+import types
 from collections import namedtuple
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -16,10 +18,61 @@ from minigrad.data import (
     DataLoader,
     Dataset,
     Subset,
+    Table,
     TensorDataset,
+    as_dataset,
     default_collate,
     random_split,
 )
+
+
+@pytest.mark.parametrize(
+    ("data", "second"),
+    [
+        (TensorDataset([1, 2, 3]), (2,)),
+        (([1, 2, 3], np.array([4, 5, 6])), (2, 5)),
+        ([1, 2, 3], 2),
+        (range(1, 4), 2),
+    ],
+)
+def test_as_dataset(data, second):
+    dataset = as_dataset(data)
+    assert isinstance(dataset, Dataset)
+    assert as_dataset(dataset) is dataset
+    assert len(dataset) == 3
+    assert dataset[1] == second
+
+
+@pytest.mark.parametrize("data", [np.zeros(3), mg.zeros(3), "abc", 3, iter([1])])
+def test_as_dataset_refuses(data):
+    with pytest.raises(TypeError, match=f"expected a Dataset, .*, got {type(data).__name__}; "):
+        as_dataset(data)
+
+
+@pytest.mark.parametrize("data", [{"x": np.zeros(3)}, {0: 1.0, 1: 2.0}, types.MappingProxyType({})])
+def test_as_dataset_refuses_a_mapping(data):
+    with pytest.raises(TypeError, match=f"got {type(data).__name__}; give its arrays as a tuple"):
+        as_dataset(data)
+
+
+class Columns:
+    """A table as pandas has it: by the names of its columns."""
+
+    def __init__(self, missing):
+        self.missing = missing
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, key):
+        raise KeyError(key if self.missing is None else self.missing)
+
+
+def test_table_by_columns_is_no_data_set():
+    with pytest.raises(TypeError, match=r"samples by number, but Columns has no 0; .* \(x, y\)"):
+        next(iter(DataLoader(Columns(None))))
+    with pytest.raises(KeyError, match="label"):
+        next(iter(DataLoader(Columns("label"))))
 
 
 def test_tensor_dataset():
@@ -333,6 +386,7 @@ def test_subset_is_one_indexing_call_for_each_array():
     ("indices", "error", "message"),
     [
         ([0, 5], IndexError, r"must lie in \[-5, 5\), got 5 at position 1"),
+        (np.array([2**63 + 5], np.uint64), IndexError, f"got {2**63 + 5} at position 0"),
         ([-6], IndexError, r"must lie in \[-5, 5\), got -6 at position 0"),
         ([0.0, 1.0], TypeError, r"whole numbers \(n,\), got float64 \(2,\)"),
         ([True, False], TypeError, r"whole numbers \(n,\), got bool \(2,\)"),
@@ -355,6 +409,12 @@ def test_subset_refuses(indices, error, message):
         (3, [0.1] * 10, [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]),
         (7, [1], [7]),
         (0, [0.5, 0.5], [0, 0]),
+        (10, np.array([0.5, 0.5]), [5, 5]),
+        (10, np.array([0.5, 0.5], np.float32), [5, 5]),
+        (10, np.array([7, 3], np.uint8), [7, 3]),
+        (40, [20.0, 20.0], [20, 20]),
+        (40, (np.float64(30), 10), [30, 10]),
+        (4, [Fraction(1, 2), Fraction(1, 2)], [2, 2]),
     ],
 )
 def test_random_split(n, lengths, sizes):
@@ -402,6 +462,12 @@ def test_random_split_draws_from_a_generator():
         ([0.5, 0.4], "must add up to the 10 samples, or as fractions to 1"),
         ([11, -1], "lengths must be numbers of at least 0"),
         ([], "lengths must be numbers of at least 0"),
+        (0.8, "lengths must be numbers of at least 0, one for each part, got 0.8"),
+        (["a"], "lengths must be numbers of at least 0"),
+        (np.ones((2, 2)), "lengths must be numbers of at least 0"),
+        ([np.nan, 1], "lengths must be numbers of at least 0"),
+        ([np.inf, 1], "must add up to the 10 samples"),
+        ([5.5, 4.5], "must add up to the 10 samples"),
     ],
 )
 def test_random_split_refuses(lengths, message):
@@ -655,6 +721,10 @@ def test_state_refuses_to_mix_two_iterations():
         ({"position": 4}, "position must lie between 0 and the 3 batches of an epoch, got 4"),
         ({"position": -1}, "position must lie between 0 and the 3 batches of an epoch, got -1"),
         ({"epoch": -1}, "epoch must be at least 0, got -1"),
+        ({"epoch": 1.0}, "epoch must be a whole number, got 1.0"),
+        ({"position": "1"}, "position must be a whole number, got '1'"),
+        ({"seed": "7"}, "seed must be a whole number, got '7'"),
+        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
     ],
 )
 def test_loader_refuses_a_state(change, message):
@@ -668,6 +738,13 @@ def test_loader_refuses_a_state(change, message):
     assert loader.state_dict() == state
 
 
+def test_loader_that_draws_refuses_a_state_without_a_seed():
+    for options in ({"shuffle": True}, {"transform": noisy}):
+        loader = DataLoader(Squares(), 4, seed=1, **options)
+        with pytest.raises(ValueError, match="seed must be a whole number, got None"):
+            loader.load_state_dict(loader.state_dict() | {"seed": None})
+
+
 @pytest.mark.parametrize("data", [(np.zeros((0, 3)),), Squares(0), []])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_empty_data_gives_no_batches(data, workers):
@@ -675,3 +752,9 @@ def test_empty_data_gives_no_batches(data, workers):
     assert len(loader) == 0
     assert list(loader) == []
     assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (1, 0)
+
+
+def test_a_table_is_a_data_set():
+    table = Table(np.zeros((4, 2), np.float32), np.array([0, 1, 1, 0]), ("no", "yes"))
+    x, y = next(iter(DataLoader(table, 3)))
+    assert (x.shape, y.tolist()) == ((3, 2), [0, 1, 1])

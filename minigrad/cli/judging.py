@@ -1,6 +1,7 @@
 """minigrad evaluate | predict: what a saved network makes of data that it has not seen."""
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,7 +94,8 @@ def _images(
     names, images, refused = [], [], []
     for path in paths:
         try:
-            images.append(_light_on_dark(read_image(path, size)))
+            with warnings.catch_warnings(action="ignore"):  # Pillow's, of odd metadata
+                images.append(_light_on_dark(read_image(path, size)))
             names.append(path)
         except (OSError, ValueError, MemoryError) as error:
             refused.append(reason(error))

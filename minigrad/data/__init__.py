@@ -1,6 +1,6 @@
 """Data sets, their readers, and the loader that cuts them into batches."""
 
-from .base import Dataset, Subset, TensorDataset, default_collate, random_split
+from .base import Dataset, Subset, TensorDataset, as_dataset, default_collate, random_split
 from .datasets import (
     FASHION_CLASSES,
     Part,
@@ -9,8 +9,9 @@ from .datasets import (
     load_fashion_mnist,
     load_mnist,
 )
-from .files import ImageFolder, Table, load_csv, load_images, read_image
+from .files import ImageFolder, Table, load_csv, load_images
 from .idx import read_idx
+from .images import read_image
 from .loader import DataLoader
 from .standardizer import Standardizer
 
@@ -25,6 +26,7 @@ __all__ = [
     "Subset",
     "Table",
     "TensorDataset",
+    "as_dataset",
     "default_collate",
     "load_csv",
     "load_digits",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -88,7 +89,16 @@ class Samples(Dataset):
         return len(self.samples)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.samples[index]
+        try:
+            return self.samples[index]
+        except KeyError as error:
+            if error.args != (index,):
+                raise
+            kind = type(self.samples).__name__
+            raise TypeError(
+                f"expected samples by number, but {kind} has no {index!r}; for a table by columns "
+                "give its arrays as a tuple, (x, y)"
+            ) from error
 
 
 class Subset(Dataset):
@@ -104,7 +114,7 @@ class Subset(Dataset):
             raise TypeError(
                 f"Subset: expected indices, whole numbers (n,), got {host.dtype} {host.shape}"
             )
-        host, rows = host.astype(np.int64), len(self.dataset)
+        rows = len(self.dataset)
         outside = (host < -rows) | (host >= rows)
         if outside.any():
             first = int(np.argmax(outside))
@@ -112,6 +122,7 @@ class Subset(Dataset):
                 f"Subset: indices must lie in [-{rows}, {rows}), got {host[first]} at position "
                 f"{first}"
             )
+        host = host.astype(np.int64)
         host[host < 0] += rows
         self.indices = asarray(host, backend=self.dataset.backend or "numpy")
 
@@ -140,11 +151,21 @@ class Subset(Dataset):
 
 
 def as_dataset(data: Any) -> Dataset:
-    """Return a data set as it is, a tuple of arrays as one, or samples from any container."""
+    """Return a data set as it is, a tuple of arrays (or a Table, or an ImageFolder) as one, or
+    samples from any container.
+    """
     if isinstance(data, Dataset):
         return data
     if isinstance(data, tuple):
-        return TensorDataset(*data)
+        # Of a Table or an ImageFolder, all but the names of the classes.
+        named = getattr(data, "_fields", ())[-1:] == ("classes",)
+        return TensorDataset(*(data[:-1] if named else data))
+    if isinstance(data, Mapping):
+        raise TypeError(
+            "expected a Dataset, a tuple of arrays, or samples by number, got "
+            f"{type(data).__name__}; give its arrays as a tuple, (x, y), or a list of dicts, one "
+            "for each sample"
+        )
     if isinstance(data, np.ndarray | Tensor | str) or not (
         hasattr(data, "__len__") and hasattr(data, "__getitem__")
     ):
@@ -180,16 +201,21 @@ def random_split(
 
 
 def _counts(lengths: Sequence[float], rows: int) -> list[int]:
-    if not lengths or min(lengths) < 0:
-        raise ValueError(f"random_split: lengths must be numbers of at least 0, got {lengths}")
-    if all(isinstance(n, int | np.integer) for n in lengths) and sum(lengths) == rows:
-        return [int(n) for n in lengths]
-    if not math.isclose(sum(lengths), 1, abs_tol=1e-9):
+    shares = list(lengths) if np.iterable(lengths) else []
+    if not shares or not all(isinstance(n, Real) and n >= 0 for n in shares):
+        raise ValueError(
+            "random_split: lengths must be numbers of at least 0, one for each part, got "
+            f"{lengths!r}"
+        )
+    total = sum(shares)
+    if total == rows and all(float(n).is_integer() for n in shares):
+        return [int(n) for n in shares]
+    if not math.isclose(total, 1, abs_tol=1e-9):
         raise ValueError(
             f"random_split: lengths must add up to the {rows} samples, or as fractions to 1, got "
-            f"{lengths}, in all {sum(lengths)}"
+            f"{lengths}, in all {total}"
         )
-    counts = [math.floor(rows * share) for share in lengths]
+    counts = [math.floor(rows * share) for share in shares]
     for part in islice(cycle(range(len(counts))), rows - sum(counts)):
         counts[part] += 1
     return counts

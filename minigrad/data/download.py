@@ -1,6 +1,5 @@
 """Files from the network: checked, whole or not at all."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,15 @@ class RemoteFile(NamedTuple):
 
 
 def data_folder() -> Path:
-    """Return where downloads are kept: MINIGRAD_DATA, or else the user's cache folder."""
+    """Return where downloads are kept: MINIGRAD_DATA, or else the user's cache folder.
+
+    ValueError where MINIGRAD_DATA begins with ~ and there is no such home folder.
+    """
     if folder := os.environ.get("MINIGRAD_DATA"):
-        return Path(folder).expanduser()
+        try:
+            return Path(folder).expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"MINIGRAD_DATA={folder!r} is no folder: {error}") from error
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("minigrad", appauthor=False))
@@ -54,6 +59,7 @@ def fetch(file: RemoteFile, mirrors: Sequence[str], folder: Path) -> Path:
 
 def _download(url: str, file: RemoteFile) -> bytes:
     """Return what is at a URL, with a progress bar where standard error is a terminal."""
+    import hashlib  # on first use: imports stay quick
     from urllib.error import HTTPError
     from urllib.request import urlopen
 

@@ -1,20 +1,20 @@
 """Own data: tables as CSV, folders of images."""
 
-import csv
+import io
 import os
 import re
 from collections.abc import Sequence
+from itertools import chain, dropwhile, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
 from ..messages import did_you_mean
+from .images import read_picture, rows_and_columns
 
 Array = np.ndarray[Any, Any]
-Size = tuple[int, int]
 
-_WHOLE = re.compile(r"[+-]?\d{1,18}")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 
@@ -47,29 +47,141 @@ def load_csv(
     target: int | str = -1,
     delimiter: str = ",",
     header: bool | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Table:
     """Return the table in a CSV file: one column is the target, the others are features.
 
     target: the column's position, or its name in the header. Text in it names classes, which are
         numbered in alphabetical order.
     header: whether the first line names the columns; None: it does if no cell of it is a number.
+    classes: the names that the target may have, numbered in this order; none of them: it has
+        numbers. A file for testing takes the `classes` of the table trained with: on its own it
+        would number those that are in it.
 
-    ValueError, with file, line and column, for a cell that should be a finite number and is not.
+    ValueError, with file, line and column, for a cell that should be a finite number, or one of
+    the classes, and is not.
     """
-    lines = _read_lines(path, delimiter)
-    start, first = lines[0]
+    known = None if classes is None else _different(classes)
+    if not isinstance(target, str | int | np.integer):
+        raise TypeError(f"load_csv: target must be a column's position or name, got {target!r}")
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise ValueError(
+            "load_csv: delimiter must be one character, no quote and no line end, got "
+            f"{delimiter!r}"
+        )
+    file = _File(path, Path(path).read_bytes(), delimiter)
+    ((start, first),) = file.rows(1)
+    if len(first) < 2:
+        raise ValueError(
+            f"{path}: expected a target and one feature or more, found one column; is the "
+            f"delimiter {delimiter!r}?"
+        )
     if header is None:
         header = all(_number(cell) is None for cell in first)
     names = first if header else [str(1 + i) for i in range(len(first))]
-    column = _column(path, target, names, header)
-    rows = lines[1:] if header else lines
+    layout = _Layout(file, start, header, names, _column(path, target, names, header))
+    x, targets = _read_quickly(layout) or _read_cells(layout)
+    return Table(x, *_labels(layout, targets, known))
+
+
+class _File(NamedTuple):
+    """A CSV file: read once, as it may be a pipe."""
+
+    path: str | os.PathLike[str]
+    content: bytes
+    delimiter: str
+
+    def opened(self) -> TextIO:
+        """Return the file as text, its line ends as they are."""
+        # utf-8-sig: spreadsheets begin a file with a byte order mark.
+        return io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8-sig", newline="")
+
+    def rows(self, count: int | None = None) -> list[tuple[int, list[str]]]:
+        """Return the line and the cells of each row, or of the first ones, that is not blank."""
+        import csv  # on first use: imports stay quick
+
+        reader = csv.reader(self.opened(), delimiter=self.delimiter)
+        rows = ((reader.line_num, [cell.strip() for cell in row]) for row in reader if _cells(row))
+        try:
+            read = list(islice(rows, count))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{self.path} is no CSV file in UTF-8: {error}") from error
+        if not read:
+            raise ValueError(f"{self.path} is empty")
+        return read
+
+
+def _cells(row: Sequence[str]) -> bool:
+    """Return whether a row has cells: a line of spaces has not."""
+    return len(row) > 1 or any(map(str.strip, row))
+
+
+class _Layout(NamedTuple):
+    """How a file is to be read. start: the line that its first row ends in."""
+
+    file: _File
+    start: int
+    header: bool
+    names: list[str]
+    target: int
+
+    def fault(
+        self, line: int, column: int, cell: str, expected: str = "a finite number", meant: str = ""
+    ) -> ValueError:
+        """Return the error for a cell."""
+        hint = "; header=True if this line names the columns" if line == self.start else ""
+        return ValueError(
+            f"{self.file.path}, line {line}, column {self.names[column]!r}: expected {expected}, "
+            f"found {cell!r}{meant}{hint}"
+        )
+
+
+def _read_quickly(layout: _Layout) -> tuple[Array, list[str]] | None:
+    """Return what `_read_cells` does, ten times as fast; None where that has to look."""
+    import csv
+
+    targets: list[str] = []
+
+    def keep(cell: str) -> float:
+        targets.append(cell.strip())
+        return 0.0
+
+    try:
+        text, delimiter = layout.file.opened(), layout.file.delimiter
+        if layout.header:
+            next(filter(_cells, csv.reader(text, delimiter=delimiter)))
+        lines = dropwhile(lambda line: not line.strip("\r\n"), text)
+        # Without a row np.loadtxt would warn.
+        if (line := next(lines, None)) is None:
+            return None
+        numbers = np.loadtxt(
+            chain([line], lines),
+            comments=None,
+            delimiter=delimiter,
+            converters={layout.target: keep},
+            ndmin=2,
+            quotechar='"',
+        )
+    except ValueError:
+        return None
+    if numbers.shape[1] != len(layout.names) or not np.abs(numbers).max() <= _FLOAT32_MAX:
+        return None
+    with np.errstate(under="ignore"):
+        x = numbers.astype(np.float32)
+    return np.delete(x, layout.target, axis=1), targets
+
+
+def _read_cells(layout: _Layout) -> tuple[Array, list[str]]:
+    """Return the features, float32 (n, features), and the target's cells; see to each cell."""
+    rows, path = layout.file.rows()[layout.header :], layout.file.path
+    columns = len(layout.names)
     if not rows:
         raise ValueError(f"{path} has a header and no rows below it")
     for line, cells in rows:
-        if len(cells) != len(first):
+        if len(cells) != columns:
             raise ValueError(
-                f"{path}, line {line}: expected {len(first)} cells, as line {start} has, found "
-                f"{len(cells)}"
+                f"{path}, line {line}: expected {columns} cells, as line {layout.start} has, "
+                f"found {len(cells)}"
             )
 
     def numbers(column: int) -> list[float]:
@@ -77,42 +189,67 @@ def load_csv(
         for line, cells in rows:
             value = _number(cells[column])
             if value is None:
-                hint = "; header=True if this line names the columns" if line == start else ""
-                raise ValueError(
-                    f"{path}, line {line}, column {names[column]!r}: expected a finite number, "
-                    f"found {cells[column]!r}{hint}"
-                )
+                raise layout.fault(line, column, cells[column])
             values.append(value)
         return values
 
-    features = [numbers(i) for i in range(len(first)) if i != column]
+    features = [numbers(i) for i in range(columns) if i != layout.target]
     x = np.ascontiguousarray(np.array(features, np.float32).T)
-    targets = [cells[column] for _, cells in rows]
-    if all(cell and _number(cell) is None for cell in targets):
-        classes, codes = np.unique(targets, return_inverse=True)
-        return Table(x, codes.astype(np.int64), tuple(classes.tolist()))
-    if all(map(_WHOLE.fullmatch, targets)):
-        return Table(x, np.array([int(cell) for cell in targets]), ())
-    return Table(x, np.array(numbers(column), np.float32), ())
+    return x, [cells[layout.target] for _, cells in rows]
 
 
-def _read_lines(path: str | os.PathLike[str], delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return the number and the cells of each line that is not blank."""
-    # utf-8-sig: spreadsheets begin a file with a byte order mark.
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, delimiter=delimiter)
+def _labels(
+    layout: _Layout, targets: list[str], classes: tuple[str, ...] | None
+) -> tuple[Array, tuple[str, ...]]:
+    """Return y and the classes of a Table."""
+
+    def fault(row: int, *words: str) -> ValueError:
+        line, _ = layout.file.rows()[row + layout.header]
+        return layout.fault(line, layout.target, targets[row], *words)
+
+    found, numeric = set(targets), classes == ()
+    if classes is None:
+        text = all(cell and _number(cell) is None for cell in found)
+        classes = tuple(sorted(found)) if text else ()
+    if classes:
+        codes = {name: code for code, name in enumerate(classes)}
+        if found - codes.keys():
+            row = next(row for row, cell in enumerate(targets) if cell not in codes)
+            expected = f"one of the classes {', '.join(classes)}"
+            raise fault(row, expected, did_you_mean(targets[row], classes))
+        return np.array([codes[cell] for cell in targets], np.int64), classes
+    whole = re.compile(r"[+-]?\d{1,4000}")
+    if all(map(whole.fullmatch, targets)):
+        integers = [int(cell) for cell in targets]
         try:
-            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no CSV file in UTF-8: {error}") from error
-    if not lines:
-        raise ValueError(f"{path} is empty")
-    if len(lines[0][1]) < 2:
-        raise ValueError(
-            f"{path}: expected a target and one feature or more, found one column; is the "
-            f"delimiter {delimiter!r}?"
-        )
-    return lines
+            return np.array(integers, np.int64), ()
+        except OverflowError:
+            row = next(row for row, n in enumerate(integers) if not -(2**63) <= n < 2**63)
+            raise fault(row, "a whole number of 64 bits") from None
+    values = [_number(cell) for cell in targets]
+    if None in values:
+        raise fault(values.index(None)) if numeric else fault(*_odd_one(targets, values))
+    return np.array(values, np.float32), ()
+
+
+def _odd_one(targets: list[str], values: list[float | None]) -> tuple[int, str]:
+    """Return the row of the first target that is unlike most, and what it should be."""
+    empty = [row for row, cell in enumerate(targets) if not cell]
+    names = [row for row, cell in enumerate(targets) if cell and values[row] is None]
+    numbers = [row for row, value in enumerate(values) if value is not None]
+    if len(names) > len(numbers):
+        return (empty or numbers)[0], "the name of a class"
+    return (empty or names)[0], "a finite number"
+
+
+def _different(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes, refuse those that are not different texts."""
+    names = tuple(classes)
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"classes must be a sequence of names, got {classes!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"classes must be different names, got {', '.join(names)}")
+    return tuple(map(str, names))
 
 
 def _column(
@@ -130,10 +267,16 @@ def _column(
                 f"{path} has no column {target!r}, only {', '.join(names)}"
                 f"{did_you_mean(target, names)}"
             )
+        if names.count(target) > 1:
+            positions = [i for i, name in enumerate(names) if name == target]
+            raise ValueError(
+                f"{path} has several columns {target!r}, at {', '.join(map(str, positions))}; give "
+                "the target's position"
+            )
         return names.index(target)
     if not -len(names) <= target < len(names):
         raise ValueError(f"{path} has {len(names)} columns, none at position {target}")
-    return target % len(names)
+    return int(target) % len(names)
 
 
 def _number(cell: str) -> float | None:
@@ -145,31 +288,47 @@ def _number(cell: str) -> float | None:
     return value if abs(value) <= _FLOAT32_MAX and "_" not in cell else None
 
 
-def load_images(folder: str | os.PathLike[str], size: int | Size | None = None) -> ImageFolder:
+def load_images(
+    folder: str | os.PathLike[str],
+    size: int | Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
+) -> ImageFolder:
     """Return the PNG and JPEG images below a folder that has a sub-folder for each class.
 
     size: (rows, columns), or one number for both, to which all are scaled; without it they must
         be of one size. Classes and images are in alphabetical order. Where any image has colours,
         all are given three channels. Transparent pixels become white.
+    classes: the names that sub-folders may have, numbered in this order, which the images take as
+        well. A folder for testing takes the `classes` of the one trained with: on its own it would
+        number those that are in it.
 
-    FileNotFoundError for a missing folder; ValueError for a folder without classes, a class
-    without images, images of different sizes, and a file that is damaged. Needs Pillow.
+    FileNotFoundError for a missing folder; ValueError for a folder without classes, a sub-folder
+    that is none of `classes` or has no images, images of different sizes, and a file that is
+    damaged. Needs Pillow.
     """
-    folder, size = Path(folder), _rows_and_columns(size)
+    folder, scaled = Path(folder), rows_and_columns(size)
+    known = None if classes is None else _different(classes)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
-    if not classes:
+    found = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+    if not found:
         raise ValueError(f"{folder}: expected a sub-folder of images for each class, found none")
+    names = tuple(found) if known is None else known
+    for name in found:
+        if name not in names:
+            raise ValueError(
+                f"{folder / name}: expected one of the classes {', '.join(names) or '(none given)'}"
+                f"{did_you_mean(name, names)}"
+            )
     images: list[Array] = []
     labels: list[int] = []
     first = None
-    for label, name in enumerate(classes):
+    for name in sorted(found, key=names.index):
         paths = [p for p in sorted((folder / name).rglob("*")) if p.suffix.lower() in _SUFFIXES]
         if not paths:
             raise ValueError(f"{folder / name} has no PNG or JPEG image")
         for path in paths:
-            image = _read_picture(path, size)
+            image = read_picture(path, scaled)
             first = first or path
             if images and image.shape[-2:] != images[0].shape[-2:]:
                 raise ValueError(
@@ -177,111 +336,12 @@ def load_images(folder: str | os.PathLike[str], size: int | Size | None = None) 
                     "size=(rows, columns) scales all to one size"
                 )
             images.append(image)
-            labels.append(label)
+            labels.append(names.index(name))
     if any(image.ndim == 3 for image in images):
         shape = (3, *images[0].shape[-2:])
         images = [np.broadcast_to(image, shape) for image in images]
-    return ImageFolder(np.stack(images), np.array(labels, np.int64), tuple(classes))
-
-
-def read_image(path: str | os.PathLike[str], size: int | Size | None = None) -> Array:
-    """Return an image in shades of gray, float32 (rows, columns) in [0, 1].
-
-    From a PNG or JPEG file (colours by their luminance, transparent pixels white; needs Pillow),
-    or an array in a .npy file: uint8, uint16, bool, or floats in [0, 1]. size: as `load_images`
-    takes it. FileNotFoundError for a missing file, ValueError for one that is no such image.
-    """
-    path, size = Path(path), _rows_and_columns(size)
-    if path.suffix.lower() == ".npy":
-        return _scaled(_read_npy(path), size)
-    return _read_picture(path, size, gray=True)
-
-
-def _read_npy(path: Path) -> Array:
-    try:
-        with open(path, "rb") as file:
-            array: Array = np.lib.format.read_array(file, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{path} is no .npy file of numbers: {error}") from error
-    if array.ndim != 2 or not array.size or array.dtype not in _WHITE:
-        raise ValueError(
-            f"{path}: expected an image (rows, columns) of {', '.join(map(str, _WHITE))}, found "
-            f"{array.dtype} {array.shape}"
-        )
-    inside = (array >= 0) & (array <= _WHITE[array.dtype])
-    if not inside.all():
-        first = tuple(np.argwhere(~inside)[0].tolist())
-        raise ValueError(
-            f"{path}: pixels of {array.dtype} must lie in [0, 1], found {array[first]} at {first}"
-        )
-    return array.astype(np.float32) / np.float32(_WHITE[array.dtype])
-
-
-#: What a white pixel is in each dtype.
-_WHITE = {
-    np.dtype(name): white
-    for name, white in {
-        "uint8": 255,
-        "uint16": 65535,
-        "bool": 1,
-        "float16": 1,
-        "float32": 1,
-        "float64": 1,
-    }.items()
-}
-
-
-def _read_picture(path: Path, size: Size | None, gray: bool = False) -> Array:
-    """Return an image file as float32 in [0, 1]: (rows, columns), or (3, rows, columns)."""
-    pillow, operations = _pillow()
-    try:
-        with pillow.open(path, formats=("PNG", "JPEG")) as file:
-            image = operations.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off
-                return _scaled(np.asarray(image).astype(np.float32) / np.float32(65535), size)
-            shade = gray or image.mode in ("1", "L", "LA")
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
-            image = image.convert("L" if shade else "RGB")
-            if size is not None:
-                image = image.resize(size[::-1], pillow.Resampling.BILINEAR)
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-        raise ValueError(f"{path} is no whole PNG or JPEG image: {error}") from error
-    pixels: Array = np.asarray(image).astype(np.float32) / np.float32(255)
-    return pixels if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-
-
-def _scaled(image: Array, size: Size | None) -> Array:
-    """Return a gray float32 image in another size."""
-    if size is None or image.shape == size:
-        return image
-    pillow, _ = _pillow()
-    resized = pillow.fromarray(image).resize(size[::-1], pillow.Resampling.BILINEAR)
-    return np.array(resized, np.float32)
-
-
-def _rows_and_columns(size: int | Size | None) -> Size | None:
-    if size is None:
-        return None
-    rows, columns = (size, size) if isinstance(size, int) else size
-    if min(rows, columns) < 1:
-        raise ValueError(f"size must be (rows, columns) of at least 1, got {size}")
-    return rows, columns
+    return ImageFolder(np.stack(images), np.array(labels, np.int64), names)
 
 
 def _pixels(image: Array) -> str:
     return "×".join(map(str, image.shape[-2:]))
-
-
-def _pillow() -> tuple[Any, Any]:
-    try:
-        import PIL.Image
-        import PIL.ImageOps
-    except ImportError as error:
-        raise ImportError(
-            f'images need Pillow ({error}); install it with: pip install "minigrad[images]"'
-        ) from error
-    return PIL.Image, PIL.ImageOps

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -15,12 +14,11 @@ from .base import as_dataset, on_backend
 from .prefetch import prefetched
 
 
-@dataclass
-class _Pass:
+class _Iteration:
     """One iteration over a loader: its epoch, and the batches of it that have been received."""
 
-    epoch: int
-    position: int
+    def __init__(self, epoch: int, position: int) -> None:
+        self.epoch, self.position = epoch, position
 
 
 class DataLoader:
@@ -79,7 +77,7 @@ class DataLoader:
     def _go_to(self, epoch: int, position: int) -> None:
         """Make the next iteration that of an epoch, from a position in it."""
         self._epoch, self._start = epoch, position
-        self._underway: _Pass | None = None  # the iteration begun last, until it is through
+        self._underway: _Iteration | None = None  # the iteration begun last, until it is through
         self._overlap = False  # whether an older one went on beside it
 
     def __len__(self) -> int:
@@ -87,12 +85,12 @@ class DataLoader:
         return full + bool(left and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        underway = _Pass(self._epoch, self._start)
+        underway = _Iteration(self._epoch, self._start)
         self._go_to(self._epoch + 1, 0)
         self._underway = underway
         return self._batches(underway)
 
-    def _batches(self, underway: _Pass) -> Iterator[Any]:
+    def _batches(self, underway: _Iteration) -> Iterator[Any]:
         batch = self._maker(underway.epoch)
         numbers = range(underway.position, len(self))
         if self.num_workers:
@@ -145,7 +143,7 @@ class DataLoader:
                 "DataLoader.state_dict: an older iteration over this loader went on after a new "
                 "one had begun, so there is no one position; give each its own loader"
             )
-        underway = self._underway or _Pass(self._epoch, self._start)
+        underway = self._underway or _Iteration(self._epoch, self._start)
         state = {"seed": self.seed, "epoch": underway.epoch, "position": underway.position}
         return state | self._settings()
 
@@ -164,13 +162,16 @@ class DataLoader:
                     f"DataLoader.load_state_dict: {field} was {state[field]!r} when the state was "
                     f"saved, this loader has {value!r}"
                 )
-        if not 0 <= state["position"] <= len(self):
+        draws = self.shuffle or self.transform is not None
+        seed = None if state["seed"] is None and not draws else _whole(state, "seed")
+        epoch, position = (_whole(state, field) for field in ("epoch", "position"))
+        if not 0 <= position <= len(self):
             raise ValueError(
                 "DataLoader.load_state_dict: position must lie between 0 and the "
-                f"{len(self)} batches of an epoch, got {state['position']}"
+                f"{len(self)} batches of an epoch, got {position}"
             )
-        self.seed = state["seed"]
-        self._go_to(_at_least(0, "epoch", state["epoch"]), state["position"])
+        self._go_to(_at_least(0, "epoch", epoch), position)
+        self.seed = seed
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -179,6 +180,16 @@ class DataLoader:
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
         }
+
+
+def _whole(state: Mapping[str, Any], field: str) -> int:
+    """Return a whole number in a state; ValueError where it is none."""
+    try:
+        return index(state[field])
+    except TypeError:
+        raise ValueError(
+            f"DataLoader.load_state_dict: {field} must be a whole number, got {state[field]!r}"
+        ) from None
 
 
 def _at_least(least: int, name: str, value: int) -> int:

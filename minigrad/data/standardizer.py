@@ -1,6 +1,6 @@
 """Features brought to mean 0 and deviation 1, with statistics that are kept for inference."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import takewhile
 from typing import Any, Self
 
@@ -9,9 +9,12 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..arrays import get_default_dtype
 from ..engine import Tensor
+from ..messages import first_true
 from ..ops import asarray
 
 Array = np.ndarray[Any, Any]
+
+_FLOAT64_MAX = float(np.finfo(np.float64).max)
 
 
 class Standardizer:
@@ -32,23 +35,32 @@ class Standardizer:
 
     def fit(self, x: Any) -> Self:
         """Take mean and deviation from x. ValueError for no rows, and for nan or infinity in it."""
-        values = _host(x)
-        if values.dtype.kind not in "biuf":
-            raise TypeError(f"Standardizer.fit: expected real numbers, got {values.dtype}")
+        values = _host(_real("fit", x))
         if not values.size:
             raise ValueError(f"Standardizer.fit: nothing to learn from, shape {values.shape}")
         bad = ~np.isfinite(values)
         if bad.any():
-            first = tuple(np.argwhere(bad)[0].tolist())
+            first = first_true(bad)
             raise ValueError(
                 f"Standardizer.fit: x must be finite, got {values[first]} first at {first}; "
                 "clean the data before"
             )
-        mean = values.mean(self.axis, np.float64, keepdims=True)
-        std = values.std(self.axis, np.float64, keepdims=True)
-        least = values.min(self.axis, keepdims=True)
+        least = values.min(self.axis, keepdims=True).astype(np.float64)
+        greatest = values.max(self.axis, keepdims=True).astype(np.float64)
+        if (greatest / 2 - least / 2 > _FLOAT64_MAX / 2).any():
+            raise ValueError(
+                f"Standardizer.fit: x spans from {least.min()} to {greatest.max()}, wider than "
+                "float64 goes; scale the data before"
+            )
+        # The squares of a deviation beyond 2**±511 would leave float64.
+        exponent = np.frexp(np.maximum(np.abs(least), np.abs(greatest)))[1]
+        exponent = np.where(np.abs(exponent) > 256, exponent, 0)
+        if exponent.any():
+            values = np.ldexp(values.astype(np.float64), -exponent)
+        mean = np.ldexp(values.mean(self.axis, np.float64, keepdims=True), exponent)
+        std = np.ldexp(values.std(self.axis, np.float64, keepdims=True), exponent)
         # Rounded sums give a constant feature a deviation of about 1e-17, not 0.
-        constant = (least == values.max(self.axis, keepdims=True)) | (std == 0)
+        constant = (least == greatest) | (std == 0)
         mean, std = np.where(constant, least, mean), np.where(constant, 1.0, std)
         # Reduced axes in front are not needed to broadcast: (1, features) is (features,).
         every = range(values.ndim)
@@ -58,14 +70,18 @@ class Standardizer:
         return self
 
     def transform(self, x: Any) -> Any:
-        """Return (x − mean) / std. ValueError for a shape that does not fit the statistics."""
-        tensor, mean, rest, std = self._operands("transform", x)
-        return _like(x, (tensor - mean - rest) / std)
+        """Return (x − mean) / std.
+
+        ValueError for a shape that does not fit the statistics; and, where the dtype cannot hold
+        these, for a result that it cannot hold either.
+        """
+        return self._computed("transform", x, lambda x, mean, rest, std: (x - mean - rest) / std)
 
     def inverse_transform(self, x: Any) -> Any:
         """Return x * std + mean: from standardized values to those that they came from."""
-        tensor, mean, rest, std = self._operands("inverse_transform", x)
-        return _like(x, tensor * std + rest + mean)
+        return self._computed(
+            "inverse_transform", x, lambda x, mean, rest, std: x * std + rest + mean
+        )
 
     def fit_transform(self, x: Any) -> Any:
         """Take mean and deviation from x and return it transformed."""
@@ -103,32 +119,57 @@ class Standardizer:
             )
         return self.mean, self.std
 
-    def _operands(self, caller: str, x: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return x, mean, what the mean loses in x's dtype, and std, all in that dtype.
+    def _computed(self, caller: str, x: Any, formula: Callable[..., Tensor]) -> Any:
+        """Return formula(x, mean, rest, std) in x's dtype, in float64 where that is too narrow.
 
-        A mean far from 0 beside a small deviation would otherwise shift float32 results.
+        rest is what the mean loses in x's dtype: a mean far from 0 beside a small deviation would
+        otherwise shift float32 results.
         """
         mean, std = self._statistics(caller)
-        tensor = asarray(x)
-        if tensor.dtype.kind != "f":
-            tensor = tensor.astype(get_default_dtype())
+        tensor = _real(caller, x)
         if _broadcast(tensor.shape, mean.shape) != tensor.shape:
             raise ValueError(
                 f"Standardizer.{caller}: the statistics are of shape {mean.shape}, which does not "
                 f"fit x of shape {tensor.shape}"
             )
-        rounded = mean.astype(tensor.dtype)
-        operands = (rounded, (mean - rounded).astype(tensor.dtype), std.astype(tensor.dtype))
-        mean_, rest, std_ = (asarray(a, backend=tensor.backend) for a in operands)
-        return tensor, mean_, rest, std_
+        dtype = tensor.dtype if tensor.dtype.kind == "f" else get_default_dtype()
+        limits, far = np.finfo(dtype), np.abs(mean).max(initial=0)
+        held = far <= limits.max and ((limits.tiny <= std) & (std <= limits.max)).all()
+        # Of a mean below this, x − mean is in range for every finite x.
+        near = far <= float(limits.max) * float(limits.eps) / 4
+        working = np.result_type(tensor.dtype, dtype) if held and near else np.dtype(np.float64)
+
+        rounded = mean.astype(working)
+        operands = (rounded, (mean - rounded).astype(working), std.astype(working))
+        on_backend = (asarray(a, backend=tensor.backend) for a in operands)
+        with np.errstate() if held else np.errstate(over="ignore"):
+            result = formula(tensor.astype(working, copy=False), *on_backend)
+        if not held:
+            _require_range(caller, _host(tensor), _host(result), dtype)
+        result = result.astype(dtype, copy=False)
+        return result if isinstance(x, Tensor) else result.numpy(copy=True)
+
+
+def _require_range(caller: str, x: Array, result: Array, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError where a result of finite x is beyond a dtype."""
+    beyond = (np.abs(result) > np.finfo(dtype).max) & np.isfinite(x)
+    if beyond.any():
+        first = first_true(beyond)
+        raise ValueError(
+            f"Standardizer.{caller}: {x[first]} at {first} becomes {result[first]:.4g}, which "
+            f"{dtype} cannot hold, nor the statistics; give x in a wider dtype"
+        )
+
+
+def _real(caller: str, x: Any) -> Tensor:
+    tensor = asarray(x)
+    if tensor.dtype.kind not in "biuf":
+        raise TypeError(f"Standardizer.{caller}: expected real numbers, got {tensor.dtype}")
+    return tensor
 
 
 def _host(x: Any) -> Array:
     return asarray(x).to_host()
-
-
-def _like(x: Any, result: Tensor) -> Any:
-    return result if isinstance(x, Tensor) else result.numpy(copy=True)
 
 
 def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
