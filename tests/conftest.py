@@ -31,6 +31,13 @@ def backend(request):
     return request.param
 
 
+@pytest.fixture
+def on_each_backend(backend):
+    """Runs a test once on each backend, as the default one."""
+    with mg.use_backend(backend):
+        yield
+
+
 def global_state():
     """What a test must leave as it found it; the thread's random state is free to move on."""
     return {

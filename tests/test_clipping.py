@@ -11,10 +11,7 @@ FLOATS = ["float16", "float32", "float64"]
 SHAPES = [(3, 4), (), (0,), (5,)]
 
 
-@pytest.fixture(autouse=True)
-def on_each_backend(backend):
-    with mg.use_backend(backend):
-        yield
+pytestmark = pytest.mark.usefixtures("on_each_backend")
 
 
 def params_of(arrays):

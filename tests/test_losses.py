@@ -4,23 +4,16 @@ from itertools import product
 
 import numpy as np
 import pytest
+from on_backend import tensor
 
 import minigrad as mg
-from minigrad import backends, nn
+from minigrad import nn
 from minigrad.nn import functional as F
 
 X = np.random.default_rng(0).normal(size=(3, 4))
 
 
-@pytest.fixture(autouse=True)
-def on_each_backend(backend):
-    with mg.use_backend(backend):
-        yield
-
-
-def tensor(array, **options):
-    """A tensor on the default backend; arrays alone stay on the host."""
-    return mg.tensor(array, backend=backends.default(), **options)
+pytestmark = pytest.mark.usefixtures("on_each_backend")
 
 
 LABELS, WEIGHT = np.array([1, 3, -100]), np.array([1.0, 2.0, 0.5, 3.0])

@@ -13,11 +13,7 @@ from minigrad import nn
 from minigrad.nn import functional as F
 from minigrad.nn.modes import evaluating
 
-
-@pytest.fixture(autouse=True)
-def on_each_backend(backend):
-    with mg.use_backend(backend):
-        yield
+pytestmark = pytest.mark.usefixtures("on_each_backend")
 
 
 class Net(nn.Module):

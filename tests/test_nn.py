@@ -5,24 +5,17 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from on_backend import tensor
 
 import minigrad as mg
-from minigrad import backends, nn
+from minigrad import nn
 from minigrad.nn import functional as F
 from minigrad.nn import init
 
 rng = np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True)
-def on_each_backend(backend):
-    with mg.use_backend(backend):
-        yield
-
-
-def tensor(array, **options):
-    """A tensor on the default backend; arrays alone stay on the host."""
-    return mg.tensor(array, backend=backends.default(), **options)
+pytestmark = pytest.mark.usefixtures("on_each_backend")
 
 
 class Net(nn.Module):

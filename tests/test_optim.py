@@ -2,9 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+from on_backend import tensor
 
 import minigrad as mg
-from minigrad import backends, nn
+from minigrad import nn
 from minigrad.engine import observe
 from minigrad.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from minigrad.serialization import load, save
@@ -45,15 +46,7 @@ settings = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(autouse=True)
-def on_each_backend(backend):
-    with mg.use_backend(backend):
-        yield
-
-
-def tensor(array, **options):
-    """A tensor on the default backend; arrays alone stay on the host."""
-    return mg.tensor(array, backend=backends.default(), **options)
+pytestmark = pytest.mark.usefixtures("on_each_backend")
 
 
 DECAYS_UNASKED = {"weight_decay": 0.01}

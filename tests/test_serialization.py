@@ -17,10 +17,7 @@ DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32
 DTYPES += ["complex64", "complex128"]
 
 
-@pytest.fixture(autouse=True)
-def on_each_backend(backend):
-    with mg.use_backend(backend):
-        yield
+pytestmark = pytest.mark.usefixtures("on_each_backend")
 
 
 @pytest.fixture
