@@ -228,7 +228,7 @@ def losses(result: dict[str, Any]) -> list[str]:
             for backend in backends(result)
             for op, size, direction, ratio in slower_ops(result, backend)
         ]
-    return said or ["nowhere among what was measured here"]
+    return said or ["nowhere in this run"]
 
 
 def text(result: dict[str, Any]) -> str:
@@ -283,7 +283,7 @@ def markdown(result: dict[str, Any]) -> str:
             parts.append(f"{title} {summary(result, backend)}")
             if own:
                 parts.append(pipes(*ops_table(result, backend, own)))
-    lost = losses(result) or ["nowhere in this run"]
+    lost = losses(result)
     parts.append("\n".join(["**Where minigrad loses**", "", *(f"- {line}" for line in lost)]))
     if notes := caveats(result):
         parts.append("\n".join(["**Notes**", "", *(f"- {line}" for line in notes)]))
