@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from samples import ROWS
 
@@ -126,7 +127,7 @@ def test_report_charts_and_markdown_come_from_the_results(quick):
 
 def test_interrupted_keeps_what_was_measured(tmp_path):
     options = ["--quick", "--backends", "numpy", "--peers", "", "--json", tmp_path / "all.json"]
-    process = subprocess.Popen(command(*options), stderr=subprocess.PIPE, text=True)
+    process = processes.start(command(*options), stderr=subprocess.PIPE)
     with process:
         seen = list(itertools.takewhile(lambda line: "(2 of" not in line, process.stderr))
         process.send_signal(signal.SIGINT)

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from test_data import write_mnist
 
@@ -580,8 +581,7 @@ def test_not_enough_memory(refused, monkeypatch):
 
 def start(*argv):
     command = [sys.executable, "-m", "minigrad", *argv]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+    return processes.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_as_a_process():
@@ -619,7 +619,7 @@ def test_ctrl_c_in_a_process(tmp_path):
     process = start("train", "--epochs", "1000000", "--backend", "numpy")
     read_until(process, r"epoch +2/")  # the first epoch is saved
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate()
+    _, error = process.communicate(timeout=60)
     (folder,) = (tmp_path / "runs").iterdir()
     go_on = f"minigrad train --out {folder.relative_to(tmp_path)} --resume"
     assert process.returncode == 130
