@@ -1,6 +1,7 @@
 """Automatic differentiation from scratch over NumPy, with Numba and CuPy behind one seam."""
 
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 # In a checkout the kernels lie beside this package; installed, they lie inside it.
 _checkout = _Path(__file__).parents[1]
@@ -9,7 +10,7 @@ if (_checkout / "kernels" / "cpu").is_dir():
 
 import numpy as _np
 
-from . import autograd, backends, data, nn, ops, optim, random, train, viz
+from . import autograd, backends, data, nn, ops, optim, random
 from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck
@@ -80,3 +81,19 @@ int8, int16, int32, int64 = (_np.dtype(f"int{n}") for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (_np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
 float16, float32, float64 = (_np.dtype(f"float{n}") for n in (16, 32, 64))
 complex64, complex128 = _np.dtype("complex64"), _np.dtype("complex128")
+
+if _TYPE_CHECKING:
+    from . import train, viz
+
+
+def __getattr__(name: str) -> object:
+    """Load `train` and `viz` on first use: they would take a quarter of the time of importing."""
+    if name in ("train", "viz"):
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,6 @@
 """Module, the base of everything that has parameters, and Parameter."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from textwrap import indent
 from types import FunctionType, MappingProxyType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -386,6 +385,8 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
+        from textwrap import indent  # on first use: importing minigrad stays quick
+
         name, own = type(self).__name__, self.extra_repr()
         children = [f"({key}): {child!r}" for key, child in self._own(Module).items()]
         if not children:
