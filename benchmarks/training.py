@@ -44,6 +44,25 @@ def problem(batch: int) -> tuple[Any, Any, list[tuple[Any, Any]]]:
     return x, rng.integers(0, WIDTHS[-1], batch), layers
 
 
+def eager(
+    optimizer: Any, loss_of: Callable[[], Any], synchronize: Callable[[], None] = lambda: None
+) -> Run:
+    """Return the step as minigrad and PyTorch both write it."""
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def set_lr(lr: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+
+    return Run(step, set_lr, synchronize)
+
+
 def floor(batch: int) -> Run:
     """The step's eight products through BLAS into ready buffers, then one serial pass of Adam."""
     import math
@@ -101,18 +120,10 @@ def minigrad(backend: str, batch: int) -> Run:
     optimizer = mg.optim.Adam(model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS)
     inputs, targets = mg.tensor(x), mg.tensor(labels)
 
-    def step() -> mg.Tensor:
-        optimizer.zero_grad()
-        loss = mg.nn.functional.cross_entropy(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-        return loss
+    def loss_of() -> mg.Tensor:
+        return mg.nn.functional.cross_entropy(model(inputs), targets)
 
-    def set_lr(lr: float) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-
-    return Run(step, set_lr, mg.backends.get(backend).synchronize)
+    return eager(optimizer, loss_of, mg.backends.get(backend).synchronize)
 
 
 def torch(batch: int, compiled: bool = False) -> Run:
@@ -138,18 +149,7 @@ def torch(batch: int, compiled: bool = False) -> Run:
 
     loss_of = torch.compile(forward) if compiled else forward
 
-    def step() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = loss_of(inputs, targets)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    def set_lr(lr: float) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-
-    return Run(step, set_lr)
+    return eager(optimizer, lambda: loss_of(inputs, targets))
 
 
 def jax(batch: int) -> Run:
