@@ -2,7 +2,7 @@
 
 Small is as the op's row gives it, large is scaled to about a million elements.
 
-The cases are those of tests/samples.py. Of a row's cases one is taken: of at most two axes, with
+The cases are those of tests/samples/. Of a row's cases one is taken: of at most two axes, with
 the largest input. It is scaled by multiplying every length above 1, in the inputs and in params
 that are lengths, by one factor; lengths that were equal stay equal, so the call stays valid.
 """

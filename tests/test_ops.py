@@ -1,4 +1,4 @@
-"""Every op on every backend: value, dtypes, derivatives, kernels, errors. See samples.py."""
+"""Every op on every backend: value, dtypes, derivatives, kernels, errors. See samples/."""
 
 import contextlib
 

@@ -1,0 +1,31 @@
+"""One row for every op: how it is called, on what, and what NumPy says it is.
+
+A module for each family of ops; `rows` has what rows are made of.
+"""
+
+from . import (
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    neural,
+    predicates,
+    random,
+    reductions,
+    shape,
+    updates,
+)
+from .rows import *
+
+ROWS = {
+    **creation.CREATION,
+    **elementwise.ELEMENTWISE,
+    **predicates.PREDICATES,
+    **reductions.REDUCTIONS,
+    **indexing.INDEXING,
+    **shape.SHAPING,
+    **linalg.LINALG,
+    **neural.NEURAL,
+    **random.RANDOM,
+    **updates.UPDATES,
+}
