@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..engine import Tensor
-from ..ops.reductions import reject_unknown
+from ..ops.axes import reject_unknown
 from . import functional as F
 from .module import Module
 

@@ -3,12 +3,23 @@
 from typing import Any, cast
 
 from ..methods import OPS
-from . import creation, elementwise, indexing, linalg, neural, reductions, shape, updates
+from . import (
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    neural,
+    predicates,
+    reductions,
+    shape,
+    updates,
+)
 from .creation import *
 from .elementwise import *
 from .indexing import *
 from .linalg import *
 from .neural import *
+from .predicates import *
 from .reductions import *
 from .shape import *
 from .updates import *
@@ -19,6 +30,7 @@ __all__ = [
     *indexing.__all__,
     *linalg.__all__,
     *neural.__all__,
+    *predicates.__all__,
     *reductions.__all__,
     *shape.__all__,
     *updates.__all__,

@@ -7,7 +7,8 @@ import numpy as np
 
 from ..engine import Op, Tensor, apply
 from .creation import arange, asarray, zeros
-from .elementwise import equal, where
+from .elementwise import where
+from .predicates import equal
 from .reductions import sum_to
 
 __all__ = [

@@ -8,9 +8,11 @@ import numpy as np
 
 from ..engine import Op, Tensor, apply
 from . import random
+from .axes import axis_of, reject_unknown
 from .creation import asarray, astype, ones_like
-from .elementwise import absorb, clip, elementwise, equal, exp, not_equal, sigmoid, where
-from .reductions import accurate_sum, axis_of, reject_unknown, sum_op, sum_to
+from .elementwise import absorb, clip, elementwise, exp, sigmoid, where
+from .predicates import equal, not_equal
+from .reductions import accurate_sum, sum_op, sum_to
 from .shape import expand_dims, permute_dims, reshape
 
 __all__ = [

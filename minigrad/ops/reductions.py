@@ -1,16 +1,17 @@
 """Reductions. A cotangent is spread back over the axes that were reduced."""
 
 import math
-from collections.abc import Mapping, Sequence
-from operator import index
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..engine import Op, Tensor, apply
 from ..methods import Axis
+from .axes import axes_of, axis_of, reject_unknown
 from .creation import astype
-from .elementwise import equal, exp, isfinite, isnan, logical_or, where
+from .elementwise import exp, where
+from .predicates import equal, isfinite, isnan, logical_or
 
 __all__ = [
     "all",
@@ -29,42 +30,6 @@ __all__ = [
 
 # Adding n float32 one after another loses up to n/2 ulp; this many is a harmless block.
 _BLOCK = 1024
-
-
-def axes_of(name: str, axis: Axis, shape: tuple[int, ...], new: int = 0) -> tuple[int, ...]:
-    """Return axes as distinct non-negative ints in the order given, all of them for None.
-
-    name: the function in whose errors they appear. new: how many axes it adds to the shape.
-    """
-    ndim = len(shape) + new
-    if axis is None:
-        return tuple(range(ndim))
-    given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
-    chosen = tuple(index(a) + (ndim if a < 0 else 0) for a in given)
-    for a, normal in zip(given, chosen, strict=True):
-        if not 0 <= normal < ndim:
-            raise np.exceptions.AxisError(
-                f"{name}: axis {a} is out of bounds for {ndim} dimensions; got shape {shape}"
-            )
-    if len(set(chosen)) < len(chosen):
-        raise ValueError(f"{name}: each axis can be named once, got {given} for shape {shape}")
-    return chosen
-
-
-def axis_of(name: str, axis: int, shape: tuple[int, ...], new: int = 0) -> int:
-    """Return one axis as a non-negative int; TypeError for None or several."""
-    if not hasattr(axis, "__index__"):
-        raise TypeError(f"{name}: expected one axis, got {axis!r}")
-    return axes_of(name, axis, shape, new)[0]
-
-
-def reject_unknown(name: str, unknown: Mapping[str, Any]) -> None:
-    """Raise TypeError for keywords that do not exist, naming the ones PyTorch's habit means."""
-    meant = {"dim": "axis", "keepdim": "keepdims"}
-    meant |= {"start_dim": "start_axis", "end_dim": "end_axis"}
-    for keyword in unknown:
-        hint = f"; minigrad calls it {meant[keyword]}=" if keyword in meant else ""
-        raise TypeError(f"{name}: unexpected keyword {keyword!r}{hint}")
 
 
 def accurate_sum(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:

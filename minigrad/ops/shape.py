@@ -6,7 +6,8 @@ from operator import index
 from typing import Any
 
 from ..engine import Op, Tensor
-from .reductions import axes_of, axis_of, sum_to
+from .axes import axes_of, axis_of
+from .reductions import sum_to
 
 __all__ = [
     "broadcast_to",
