@@ -1,7 +1,7 @@
 """Automatic differentiation from scratch over NumPy, with Numba and CuPy behind one seam."""
 
 from pathlib import Path as _Path
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 # In a checkout the kernels lie beside this package; installed, they lie inside it.
 _checkout = _Path(__file__).parents[1]
@@ -23,7 +23,15 @@ from .engine import (
     no_grad,
 )
 from .observers import AnomalyError, Profile, detect_anomaly, profile
-from .ops import *
+from .ops.creation import *
+from .ops.elementwise import *
+from .ops.indexing import *
+from .ops.linalg import *
+from .ops.neural import *
+from .ops.predicates import *
+from .ops.reductions import *
+from .ops.shape import *
+from .ops.updates import *
 from .random import manual_seed, rand, randint, randn
 from .serialization import load, save
 
@@ -72,7 +80,7 @@ __all__ = [
     "use_backend",
     "viz",
 ]
-__all__ += ops.__all__
+__all__ += ops.PUBLIC
 
 __version__ = "0.1.0"
 
@@ -82,17 +90,17 @@ uint8, uint16, uint32, uint64 = (_np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
 float16, float32, float64 = (_np.dtype(f"float{n}") for n in (16, 32, 64))
 complex64, complex128 = _np.dtype("complex64"), _np.dtype("complex128")
 
-if _TYPE_CHECKING:
+if TYPE_CHECKING:
     from . import train, viz
+else:  # out of sight of type checkers, for which it would give every name a type
 
+    def __getattr__(name: str) -> object:
+        """Load `train` and `viz` on first use: they take a quarter of the time of importing."""
+        if name in ("train", "viz"):
+            import importlib
 
-def __getattr__(name: str) -> object:
-    """Load `train` and `viz` on first use: they would take a quarter of the time of importing."""
-    if name in ("train", "viz"):
-        import importlib
-
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -22,6 +22,24 @@ _OPERANDS = (int, float, complex, np.generic, np.ndarray)
 Axis = int | Sequence[int] | None
 
 
+Operator = Callable[["Methods", Any], "Tensor"]
+
+
+def _operators(name: str) -> tuple[Operator, Operator, Operator]:
+    """Return `x op y`, `y op x` and `x op= y` of the op called `name`."""
+
+    def operator(self: "Methods", other: Any) -> "Tensor":
+        return BINARY[name](self, other)
+
+    def reflected(self: "Methods", other: Any) -> "Tensor":
+        return BINARY[name](other, self)
+
+    def in_place(self: "Methods", other: Any) -> "Tensor":
+        return self._in_place(name, other)
+
+    return operator, reflected, in_place
+
+
 class Methods:
     """The part of Tensor that users type; what each does is said where its op is defined."""
 
@@ -31,104 +49,17 @@ class Methods:
 
         def _in_place(self, name: str, other: Any) -> "Tensor": ...
 
-    def __add__(self, other: Any) -> "Tensor":
-        return BINARY["add"](self, other)
-
-    def __sub__(self, other: Any) -> "Tensor":
-        return BINARY["subtract"](self, other)
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return BINARY["multiply"](self, other)
-
-    def __truediv__(self, other: Any) -> "Tensor":
-        return BINARY["divide"](self, other)
-
-    def __floordiv__(self, other: Any) -> "Tensor":
-        return BINARY["floor_divide"](self, other)
-
-    def __mod__(self, other: Any) -> "Tensor":
-        return BINARY["remainder"](self, other)
-
-    def __pow__(self, other: Any) -> "Tensor":
-        return BINARY["pow"](self, other)
-
-    def __matmul__(self, other: Any) -> "Tensor":
-        return BINARY["matmul"](self, other)
-
-    def __and__(self, other: Any) -> "Tensor":
-        return BINARY["bitwise_and"](self, other)
-
-    def __or__(self, other: Any) -> "Tensor":
-        return BINARY["bitwise_or"](self, other)
-
-    def __xor__(self, other: Any) -> "Tensor":
-        return BINARY["bitwise_xor"](self, other)
-
-    def __radd__(self, other: Any) -> "Tensor":
-        return BINARY["add"](other, self)
-
-    def __rsub__(self, other: Any) -> "Tensor":
-        return BINARY["subtract"](other, self)
-
-    def __rmul__(self, other: Any) -> "Tensor":
-        return BINARY["multiply"](other, self)
-
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return BINARY["divide"](other, self)
-
-    def __rfloordiv__(self, other: Any) -> "Tensor":
-        return BINARY["floor_divide"](other, self)
-
-    def __rmod__(self, other: Any) -> "Tensor":
-        return BINARY["remainder"](other, self)
-
-    def __rpow__(self, other: Any) -> "Tensor":
-        return BINARY["pow"](other, self)
-
-    def __rmatmul__(self, other: Any) -> "Tensor":
-        return BINARY["matmul"](other, self)
-
-    def __rand__(self, other: Any) -> "Tensor":
-        return BINARY["bitwise_and"](other, self)
-
-    def __ror__(self, other: Any) -> "Tensor":
-        return BINARY["bitwise_or"](other, self)
-
-    def __rxor__(self, other: Any) -> "Tensor":
-        return BINARY["bitwise_xor"](other, self)
-
-    def __iadd__(self, other: Any) -> "Tensor":
-        return self._in_place("add", other)
-
-    def __isub__(self, other: Any) -> "Tensor":
-        return self._in_place("subtract", other)
-
-    def __imul__(self, other: Any) -> "Tensor":
-        return self._in_place("multiply", other)
-
-    def __itruediv__(self, other: Any) -> "Tensor":
-        return self._in_place("divide", other)
-
-    def __ifloordiv__(self, other: Any) -> "Tensor":
-        return self._in_place("floor_divide", other)
-
-    def __imod__(self, other: Any) -> "Tensor":
-        return self._in_place("remainder", other)
-
-    def __ipow__(self, other: Any) -> "Tensor":
-        return self._in_place("pow", other)
-
-    def __imatmul__(self, other: Any) -> "Tensor":
-        return self._in_place("matmul", other)
-
-    def __iand__(self, other: Any) -> "Tensor":
-        return self._in_place("bitwise_and", other)
-
-    def __ior__(self, other: Any) -> "Tensor":
-        return self._in_place("bitwise_or", other)
-
-    def __ixor__(self, other: Any) -> "Tensor":
-        return self._in_place("bitwise_xor", other)
+    __add__, __radd__, __iadd__ = _operators("add")
+    __sub__, __rsub__, __isub__ = _operators("subtract")
+    __mul__, __rmul__, __imul__ = _operators("multiply")
+    __truediv__, __rtruediv__, __itruediv__ = _operators("divide")
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _operators("floor_divide")
+    __mod__, __rmod__, __imod__ = _operators("remainder")
+    __pow__, __rpow__, __ipow__ = _operators("pow")
+    __matmul__, __rmatmul__, __imatmul__ = _operators("matmul")
+    __and__, __rand__, __iand__ = _operators("bitwise_and")
+    __or__, __ror__, __ior__ = _operators("bitwise_or")
+    __xor__, __rxor__, __ixor__ = _operators("bitwise_xor")
 
     def __neg__(self) -> "Tensor":
         return UNARY["negative"](self)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..backends import Backend
 from ..engine import Tensor
-from ..ops import asarray, stack
+from ..ops.creation import asarray
+from ..ops.shape import stack
 from ..random import Generator, permutation
 
 #: Of a seed, stream 0 is manual_seed's and 1 + epoch the loader's.

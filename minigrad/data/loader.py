@@ -8,7 +8,7 @@ from typing import Any
 from .. import backends
 from ..backends import Backend
 from ..engine import Tensor
-from ..ops import arange
+from ..ops.creation import arange
 from ..random import Generator, permutation, randint
 from .base import as_dataset, on_backend
 from .prefetch import prefetched

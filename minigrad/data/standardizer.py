@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from ..arrays import get_default_dtype
 from ..engine import Tensor
 from ..messages import first_true
-from ..ops import asarray
+from ..ops.creation import asarray
 
 Array = np.ndarray[Any, Any]
 

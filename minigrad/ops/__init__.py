@@ -14,27 +14,23 @@ from . import (
     shape,
     updates,
 )
-from .creation import *
-from .elementwise import *
-from .indexing import *
-from .linalg import *
-from .neural import *
-from .predicates import *
-from .reductions import *
-from .shape import *
-from .updates import *
 
-__all__ = [
-    *creation.__all__,
-    *elementwise.__all__,
-    *indexing.__all__,
-    *linalg.__all__,
-    *neural.__all__,
-    *predicates.__all__,
-    *reductions.__all__,
-    *shape.__all__,
-    *updates.__all__,
-]
+PUBLIC: dict[str, Any] = {
+    name: getattr(family, name)
+    for family in (
+        creation,
+        elementwise,
+        indexing,
+        linalg,
+        neural,
+        predicates,
+        reductions,
+        shape,
+        updates,
+    )
+    for name in family.__all__
+}
+"""What users call, by name; `minigrad` imports the families one by one, as editors need it."""
 
-OPS.update({name: globals()[name] for name in __all__})
+OPS.update(PUBLIC)
 OPS["at"] = cast(Any, indexing.At)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..engine import Tensor, no_grad
 from ..messages import did_you_mean
-from ..ops import argmax, concat, reshape
+from ..ops.reductions import argmax
+from ..ops.shape import concat, reshape
 
 #: The history's columns beside the metrics.
 COLUMNS = ("loss", "epoch", "lr", "seconds")

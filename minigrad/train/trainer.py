@@ -16,7 +16,9 @@ from ..messages import first_true
 from ..nn import Module
 from ..nn.modes import evaluating
 from ..nn.utils import clip_grad_norm_
-from ..ops import concat, isfinite, isnan, scale_update
+from ..ops.predicates import isfinite, isnan
+from ..ops.shape import concat
+from ..ops.updates import scale_update
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ..random import get_state, set_state
