@@ -20,14 +20,17 @@ Kernel = Callable[..., Any]
 #: What an op's `forward` may use: the names NumPy >= 2.1 and CuPy 14 both have, with one meaning.
 NAMES = frozenset(
     """
-    abs add all any arange argmax argmin argsort array asarray ascontiguousarray astype
-    bitwise_and bitwise_invert bitwise_or bitwise_xor broadcast_to ceil concatenate copysign cos
-    empty empty_like equal exp expand_dims expm1 eye flip floor floor_divide full full_like
-    greater greater_equal inf isfinite isinf isnan less less_equal linspace log log1p
-    logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum
-    may_share_memory mean min minimum moveaxis multiply nan nonzero not_equal ones ones_like
-    permute_dims pi power remainder reshape rint round sign sin sort sqrt square squeeze stack
-    subtract sum swapaxes tanh tril triu where zeros zeros_like
+    abs acos acosh add all any arange argmax argmin argsort array asarray ascontiguousarray asin
+    asinh astype atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or
+    bitwise_right_shift bitwise_xor broadcast_to ceil concatenate conj copysign cos cosh
+    count_nonzero cumulative_prod cumulative_sum diagonal diff divide empty empty_like equal exp
+    expand_dims expm1 eye flip floor floor_divide full full_like greater greater_equal hypot imag
+    inf isfinite isinf isnan less less_equal linspace log log10 log1p log2 logaddexp logical_and
+    logical_not logical_or logical_xor matmul matrix_transpose max maximum may_share_memory mean
+    min minimum moveaxis multiply nan nextafter nonzero not_equal ones ones_like permute_dims pi
+    power prod real reciprocal remainder repeat reshape rint roll round searchsorted sign signbit
+    sin sinh sort sqrt square squeeze stack subtract sum swapaxes take take_along_axis tan tanh
+    tile tril triu trunc unique where zeros zeros_like
     """.split()
 )
 

@@ -21,8 +21,16 @@ KEYWORDS = {
     name: set(keywords.split())
     for names, keywords in {
         "all any argmax argmin max min": "axis keepdims",
-        "mean sum": "axis dtype keepdims",
-        "argsort sort concatenate stack expand_dims flip squeeze": "axis",
+        "mean prod sum": "axis dtype keepdims",
+        "argsort sort": "axis kind",
+        "concatenate stack expand_dims flip squeeze count_nonzero repeat roll": "axis",
+        "take take_along_axis": "axis",
+        "cumulative_prod cumulative_sum": "axis dtype include_initial",
+        "diagonal": "offset axis1 axis2",
+        "diff": "n axis prepend append",
+        "searchsorted": "side sorter",
+        "unique": "return_index return_inverse return_counts equal_nan",
+        "real imag tile": "",
         "array": "dtype copy order",
         "asarray empty full ones zeros arange": "dtype",
         "linspace": "num endpoint dtype",

@@ -15,6 +15,7 @@ from . import (
     updates,
 )
 
+#: What users call, by name; `minigrad` imports the families one by one, as editors need it.
 PUBLIC: dict[str, Any] = {
     name: getattr(family, name)
     for family in (
@@ -30,7 +31,5 @@ PUBLIC: dict[str, Any] = {
     )
     for name in family.__all__
 }
-"""What users call, by name; `minigrad` imports the families one by one, as editors need it."""
-
 OPS.update(PUBLIC)
 OPS["at"] = cast(Any, indexing.At)
