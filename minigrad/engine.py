@@ -17,10 +17,11 @@ from typing import Any, Self
 import numpy as np
 
 from . import backends
-from .arrays import SCALARS, get_default_dtype, to_array
+from .arrays import SCALARS, to_array
 from .backends import Array, Backend
 from .messages import EXPLAINED, described, explain, require_alike
 from .methods import BINARY, OPS, UNARY, Methods
+from .promotion import as_weak, common_dtype
 from .protocols import Protocols
 from .watching import Call, Observer
 
@@ -86,6 +87,7 @@ class Op:
     promotes: names of the inputs brought to one dtype; where elementwise, all unless given.
     floating: integer inputs become the default dtype first.
     view: the output may share the first input's memory.
+    complex_rules: the rules hold for complex numbers: g · conj(f'), as PyTorch has it.
     syncs: the output's shape depends on values, so a device is waited for.
     target: the param that names the backend of the result, where that is not the inputs'.
     """
@@ -102,14 +104,23 @@ class Op:
         promotes: tuple[str, ...] | None = None,
         floating: bool = False,
         view: bool = False,
+        complex_rules: bool = False,
         syncs: bool = False,
         target: str | None = None,
     ) -> None:
         self.name, self.forward, self.outputs, self.view = name, forward, outputs, view
         self.elementwise, self.floating = elementwise, floating
-        self.syncs, self.target = syncs, target
+        self.complex_rules, self.syncs, self.target = complex_rules, syncs, target
         kinds = inspect.Parameter
         parameters = list(inspect.signature(forward).parameters.values())[1:]
+        self.__signature__ = inspect.Signature(
+            [
+                p.replace(kind=kinds.POSITIONAL_ONLY)
+                if p.kind is kinds.POSITIONAL_OR_KEYWORD
+                else p
+                for p in parameters
+            ]
+        )
         self.inputs = tuple(p.name for p in parameters if p.kind is kinds.POSITIONAL_OR_KEYWORD)
         self.variadic = next((p.name for p in parameters if p.kind is kinds.VAR_POSITIONAL), None)
         self.params = tuple(p.name for p in parameters if p.kind is kinds.KEYWORD_ONLY)
@@ -583,11 +594,13 @@ def apply(
             if arg.node is not None:
                 tracked = True
             if array.dtype is not dtype:
-                uneven, dtype = dtype is not None, array.dtype
+                uneven, dtype = uneven or dtype is not None, array.dtype
         elif type(arg) in _RAW:
             arrays.append(arg)
-            if type(arg) is float or type(arg) is complex:
+            if type(arg) is float:
                 inexact = True
+            elif type(arg) is complex:
+                uneven = True
         else:
             return apply(op, [_operand(op, a, backend) for a in args], params, backend)
     if backend is None:
@@ -596,7 +609,7 @@ def apply(
         args = [a if a is None else Tensor(a) for a in args]
         return apply(op, args, params, backends.default())
     if op.promotes and (uneven or ((inexact or op.floating) and dtype.kind not in "fc")):
-        promoted = _promoted(op, args, inexact)
+        promoted = _promoted(op, args)
         if promoted is not None:
             return apply(op, promoted, params, backend)
 
@@ -609,8 +622,6 @@ def apply(
         explain(error, op, args)
 
     if op.plain:
-        if tracked and op.rules and out.dtype.kind == "c":
-            raise TypeError(f"{op.name}: no derivatives of complex numbers; detach() the input")
         tensor = _finish(op, args, params, out, backend, tracked)
         if _observing:
             _show(op, args, params, (tensor,), started)
@@ -714,10 +725,16 @@ def _record(
 ) -> None:
     """Put a run on the tape: a node that keeps what the rules of the wanted inputs name."""
     parents, indices, wanted, bit = [], [], 0, 1
+    only_real = not op.complex_rules
     for arg in args:
         if type(arg) not in _RAW:
             parent = arg.node
             if parent is not None:
+                if only_real and arg._array.dtype.kind == "c":
+                    raise TypeError(
+                        f"{op.name}: no derivative for complex inputs, got {described(op, args)}; "
+                        "take real(), imag() or abs() first, or detach() the input"
+                    )
                 parents.append(parent)
                 indices.append(arg.index)
                 wanted |= bit
@@ -773,9 +790,8 @@ def _operand(op: Op, value: Any, backend: Backend | None) -> Any:
     """Return value as `apply` takes it: NumPy scalars weak as Python's, arrays as constants."""
     if isinstance(value, Tensor) or type(value) in _RAW:
         return value
-    for abstract, weak in _WEAK.items():
-        if isinstance(value, abstract):
-            return weak(value)
+    if (weak := as_weak(value)) is not None:
+        return weak
     if not isinstance(value, np.ndarray) and backends.of_device_array(value) is None:
         raise TypeError(
             f"{op.name}: expected tensors, arrays or numbers, got {type(value).__name__}"
@@ -783,32 +799,25 @@ def _operand(op: Op, value: Any, backend: Backend | None) -> Any:
     return wrap(*to_array(value, None, None, copy=True))  # the tape may keep it
 
 
-_WEAK: dict[Any, Any] = {
-    (bool, np.bool_): bool,
-    (int, np.integer): int,
-    (float, np.floating): float,
-    (complex, np.complexfloating): complex,
-}
-
-
-def _promoted(op: Op, args: Sequence[Any], inexact: bool) -> list[Any] | None:
+def _promoted(op: Op, args: Sequence[Any]) -> list[Any] | None:
     """Bring the inputs that promote to one dtype, by casts that are on the tape as well.
 
-    Integers yield to floats, whatever their widths; integers that meet a Python float, or an op
-    that needs floats, become the default dtype. None where there is nothing to do.
+    None where there is nothing to do.
     """
-    chosen = [i for i, a in enumerate(args) if op.promotes >> i & 1 and isinstance(a, Tensor)]
-    dtypes = [args[i].dtype for i in chosen]
+    chosen = [i for i in range(len(args)) if op.promotes >> i & 1 and args[i] is not None]
+    dtypes = [args[i].dtype for i in chosen if isinstance(args[i], Tensor)]
+    weak = {type(args[i]) for i in chosen} & SCALARS
     if not dtypes:  # numbers alone: where(mask, 1.0, 0.0)
-        return [Tensor(a) if op.promotes >> i & 1 and inexact else a for i, a in enumerate(args)]
-    dtype = np.result_type(*([d for d in dtypes if d.kind in "fc"] or dtypes))
-    if dtype.kind not in "fc" and (inexact or op.floating):
-        dtype = get_default_dtype()
+        inexact = weak & {float, complex}
+        return [Tensor(a) if i in chosen and inexact else a for i, a in enumerate(args)]
+    dtype = common_dtype(dtypes, weak, op.floating)
     if all(d == dtype for d in dtypes):
         return None
     cast = TABLE["astype"]
     return [
-        apply(cast, (a,), {"dtype": dtype}) if i in chosen and a.dtype != dtype else a
+        apply(cast, (a,), {"dtype": dtype})
+        if i in chosen and isinstance(a, Tensor) and a.dtype != dtype
+        else a
         for i, a in enumerate(args)
     ]
 
@@ -842,6 +851,11 @@ def root(tensor: Tensor, gradient: Any) -> tuple[Node, int, Tensor]:
     """Return where backward starts and the cotangent there, checked."""
     node = tensor._tracked_node("there is nothing to differentiate")
     if gradient is None:
+        if tensor.dtype.kind == "c":
+            raise RuntimeError(
+                f"without a gradient, backward starts from a real number, not {tensor.dtype}: "
+                "take real(), imag() or abs(), or pass a gradient"
+            )
         if tensor.size != 1:
             raise RuntimeError(
                 "without a gradient, backward starts from one number only; got shape "

@@ -114,6 +114,19 @@ class Methods:
         """The tensor with its last two axes exchanged."""
         return OPS["matrix_transpose"](self)
 
+    @property
+    def real(self) -> "Tensor":
+        """The real part, as a copy."""
+        return UNARY["real"](self)
+
+    @property
+    def imag(self) -> "Tensor":
+        """The imaginary part, as a copy."""
+        return UNARY["imag"](self)
+
+    def conj(self) -> "Tensor":
+        return UNARY["conj"](self)
+
     def abs(self) -> "Tensor":
         return UNARY["abs"](self)
 

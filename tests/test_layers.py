@@ -13,7 +13,7 @@ FLOORS = [
     {"kernels"},
     {"messages", "refusals", "markup"},
     {"backends"},
-    {"arrays"},
+    {"arrays", "promotion"},
     {"engine", "methods", "protocols", "watching"},
     {"ops"},
     {"transforms", "checks", "observers", "viz", "random", "linalg", "fft", "autograd"}

@@ -592,14 +592,6 @@ def test_a_frozen_leaf_thaws_with_its_gradient():
     assert x.requires_grad_().grad.item() == 2
 
 
-def test_complex_numbers_are_refused_on_the_tape():
-    x = leaf([1.0])
-    with pytest.raises(TypeError, match="no derivatives of complex numbers"):
-        x * 1j
-    with pytest.raises(TypeError, match="no derivatives of complex numbers"):
-        x.astype(np.complex128)
-
-
 @pytest.mark.parametrize("dtype", ["U5", "M8[s]", object, np.longdouble], ids=str)
 def test_dtypes_that_are_no_numbers_are_refused(dtype):
     for make in (lambda: mg.zeros(2, dtype=dtype), lambda: mg.zeros(2).astype(dtype)):

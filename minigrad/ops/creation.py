@@ -56,14 +56,20 @@ zeros_like = Op("zeros_like", lambda xp, x: xp.zeros(x.shape, dtype=x.dtype))
 ones_like = Op("ones_like", lambda xp, x: _full_forward(xp, shape=x.shape, value=1, dtype=x.dtype))
 """Ones of x's shape, dtype and backend: a constant."""
 
-_copy = Op("copy", lambda xp, x: xp.array(x, copy=True, order="C"), vjp=dict(x=lambda g: g))
+_copy = Op(
+    "copy",
+    lambda xp, x: xp.array(x, copy=True, order="C"),
+    vjp=dict(x=lambda g: g),
+    complex_rules=True,
+)
 copy = _copy  # asarray has a keyword of that name
 """A contiguous copy of x on the tape, which shares no memory with it."""
 
 _astype: Op = Op(
     "astype",
     lambda xp, x, *, dtype: xp.astype(x, dtype),
-    vjp=dict(x=lambda g, x_dtype: _astype(g, dtype=x_dtype)),
+    vjp=dict(x=lambda g, x_dtype: astype(g.real if x_dtype.kind == "f" else g, x_dtype)),
+    complex_rules=True,
 )
 
 
@@ -77,6 +83,7 @@ _to: Op = Op(
     _move,
     vjp=dict(x=lambda g, source, target: _to(g, source=target, target=source)),
     view=True,
+    complex_rules=True,
     target="target",
 )
 

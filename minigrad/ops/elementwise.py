@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..engine import Op, Tensor
-from .creation import zeros_like
+from .creation import astype, zeros_like
 from .predicates import equal, greater, greater_equal, less, less_equal, logical_and
 
 __all__ = [
@@ -17,9 +17,11 @@ __all__ = [
     "absorb",
     "add",
     "clip",
+    "conj",
     "divide",
     "exp",
     "floor_divide",
+    "imag",
     "log",
     "maximum",
     "minimum",
@@ -27,6 +29,7 @@ __all__ = [
     "negative",
     "positive",
     "pow",
+    "real",
     "relu",
     "remainder",
     "sigmoid",
@@ -46,10 +49,24 @@ def zero(g: Tensor) -> Tensor:
     return zeros_like(g)
 
 
+conj: Op = elementwise(
+    "conj", lambda xp, x: xp.conj(x), vjp=dict(x=lambda g: conj(g)), complex_rules=True
+)
+"""The complex conjugate; a copy of what is real."""
+
+
+def conj_of(x: Any) -> Any:
+    """Return the conjugate of what a rule multiplies with; what is real stays as it is."""
+    if isinstance(x, Tensor):
+        return conj(x) if x.dtype.kind == "c" else x
+    return x.conjugate()
+
+
 absorb: Op = elementwise(
     "absorb",
     lambda xp, x, a: x * xp.where(x == 0, x, a),  # a product 0·inf would be a warning
-    vjp=dict(x=lambda g, a: absorb(g, a), a=lambda g, x: absorb(g, x)),
+    vjp=dict(x=lambda g, a: absorb(g, conj_of(a)), a=lambda g, x: absorb(g, conj_of(x))),
+    complex_rules=True,
 )
 """x · a, but 0 where x is exactly 0, whatever a is: what keeps masked branches free of nan.
 
@@ -65,31 +82,36 @@ where: Op = Op(
     ),
     elementwise=True,
     promotes=("x", "y"),
+    complex_rules=True,
 )
 """x where condition is true, y elsewhere; the three broadcast. The other branch has gradient 0."""
 
-add = elementwise("add", lambda xp, x, y: x + y, vjp=dict(x=lambda g: g, y=lambda g: g))
+arithmetic = partial(elementwise, complex_rules=True)
+
+add = arithmetic("add", lambda xp, x, y: x + y, vjp=dict(x=lambda g: g, y=lambda g: g))
 """x + y, broadcast, in the dtype of both together."""
 
-subtract = elementwise("subtract", lambda xp, x, y: x - y, vjp=dict(x=lambda g: g, y=lambda g: -g))
+subtract = arithmetic("subtract", lambda xp, x, y: x - y, vjp=dict(x=lambda g: g, y=lambda g: -g))
 """x - y, broadcast, in the dtype of both together."""
 
-multiply = elementwise(
-    "multiply", lambda xp, x, y: x * y, vjp=dict(x=lambda g, y: g * y, y=lambda g, x: g * x)
+multiply = arithmetic(
+    "multiply",
+    lambda xp, x, y: x * y,
+    vjp=dict(x=lambda g, y: g * conj_of(y), y=lambda g, x: g * conj_of(x)),
 )
 """x · y, broadcast, in the dtype of both together."""
 
 
 def _divide_x(g: Tensor, y: Any) -> Tensor:
     if isinstance(y, Tensor):
-        return absorb(g, 1 / y)
-    return g / y if y else absorb(g, math.inf)
+        return absorb(g, 1 / conj_of(y))
+    return g / conj_of(y) if y else absorb(g, math.inf)
 
 
-divide = elementwise(
+divide = arithmetic(
     "divide",
     lambda xp, x, y: x / y,
-    vjp=dict(x=_divide_x, y=lambda g, out, y: absorb(g, -out / y)),
+    vjp=dict(x=_divide_x, y=lambda g, out, y: absorb(g, conj_of(-out / y))),
     floating=True,
 )
 """x / y, broadcast; integers become the default dtype."""
@@ -126,20 +148,44 @@ pow = elementwise("pow", lambda xp, x, y: x**y, vjp=dict(x=_pow_x, y=_pow_y))
 Derivatives: y · xʸ⁻¹, for y = 0 exactly 0; xʸ · log x, at x = 0 exactly 0, of x < 0 nan.
 """
 
-positive = elementwise("positive", lambda xp, x: +x, vjp=dict(x=lambda g: g))
+positive = arithmetic("positive", lambda xp, x: +x, vjp=dict(x=lambda g: g))
 """+x, a copy."""
 
-negative = elementwise("negative", lambda xp, x: -x, vjp=dict(x=lambda g: -g))
+negative = arithmetic("negative", lambda xp, x: -x, vjp=dict(x=lambda g: -g))
 """-x."""
 
-abs = elementwise("abs", lambda xp, x: xp.abs(x), vjp=dict(x=lambda g, x: g * sign(x)))
+real: Op = arithmetic(
+    "real", lambda xp, x: +xp.real(x), vjp=dict(x=lambda g, x_dtype: astype(g, x_dtype, copy=False))
+)
+"""The real part; a copy of what is real."""
+
+imag: Op = arithmetic(
+    "imag",
+    lambda xp, x: +xp.imag(x),
+    vjp=dict(x=lambda g, x_dtype: g * 1j if x_dtype.kind == "c" else zeros_like(g)),
+)
+"""The imaginary part, 0 of what is real."""
+
+
+def _direction(x: Tensor) -> Tensor:
+    """x / |x|, of which 0 has none: 0."""
+    if x.dtype.kind != "c":
+        return sign(x)
+    size = abs(x)
+    return where(equal(size, 0), 0, x / where(equal(size, 0), 1, size))
+
+
+abs = arithmetic("abs", lambda xp, x: xp.abs(x), vjp=dict(x=lambda g, x: g * _direction(x)))
 """|x|, of complex numbers the modulus; the derivative at 0 is 0."""
 
 sign: Op = elementwise("sign", lambda xp, x: xp.sign(x), vjp=dict(x=zero))
-"""-1, 0 or 1, nan for nan; the derivative is 0."""
+"""-1, 0 or 1, of complex numbers x / |x|, nan for nan; the derivative is 0."""
 
-exp = elementwise(
-    "exp", lambda xp, x: xp.exp(x), vjp=dict(x=lambda g, out: absorb(g, out)), floating=True
+exp = arithmetic(
+    "exp",
+    lambda xp, x: xp.exp(x),
+    vjp=dict(x=lambda g, out: absorb(g, conj_of(out))),
+    floating=True,
 )
 """e to the power x; integers become the default dtype."""
 

@@ -116,11 +116,13 @@ _getitem: Op = Op(
         )
     ),
     view=True,
+    complex_rules=True,
 )
 _scatter: Op = Op(
     "scatter",
     _scatter_forward,
     vjp=dict(v=lambda g, indices, key: apply(_getitem, (g, *indices), {"key": key})),
+    complex_rules=True,
 )
 
 
@@ -154,6 +156,7 @@ _index_set: Op = Op(
         v=_last_placed,
     ),
     promotes=("x", "v"),
+    complex_rules=True,
 )
 _index_add = Op(
     "index_add",
@@ -163,6 +166,7 @@ _index_add = Op(
         v=_placed,
     ),
     promotes=("x", "v"),
+    complex_rules=True,
 )
 _setitem = Op("setitem", _setitem_forward, outputs=(), writes=("x",))
 _nonzero = Op(

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from ..engine import Op, Tensor
+from .elementwise import conj_of
 from .reductions import sum_to
 from .shape import expand_dims
 
@@ -32,6 +33,7 @@ def _as_matrices(g: Tensor, x_ndim: int, y_ndim: int) -> Tensor:
 
 def _matmul_x(g: Tensor, y: Tensor, x_shape: tuple[int, ...]) -> Tensor:
     g = _as_matrices(g, len(x_shape), y.ndim)
+    y = conj_of(y)
     gx = g @ (y.mT if y.ndim > 1 else expand_dims(y, 0))
     return sum_to(gx, (1, *x_shape) if len(x_shape) == 1 else x_shape).reshape(x_shape)
 
@@ -41,9 +43,16 @@ def _matmul_y(g: Tensor, x: Tensor, y_shape: tuple[int, ...]) -> Tensor:
     if x.ndim > 2 >= len(y_shape):  # one product over all batches instead of a sum of many
         rows = math.prod(x.shape[:-1])
         x, g = x.reshape((rows, x.shape[-1])), g.reshape((rows, g.shape[-1]))
+    x = conj_of(x)
     gy = (x.mT if x.ndim > 1 else expand_dims(x, -1)) @ g
     return sum_to(gy, (*y_shape, 1) if len(y_shape) == 1 else y_shape).reshape(y_shape)
 
 
-matmul = Op("matmul", _matmul_forward, vjp=dict(x=_matmul_x, y=_matmul_y), promotes=("x", "y"))
+matmul = Op(
+    "matmul",
+    _matmul_forward,
+    vjp=dict(x=_matmul_x, y=_matmul_y),
+    promotes=("x", "y"),
+    complex_rules=True,
+)
 """The matrix product, over leading batch axes that broadcast; 1-d operands are a row, a column."""

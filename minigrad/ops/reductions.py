@@ -81,6 +81,7 @@ _spread = Op(
     vjp=dict(
         x=lambda g, x_shape, axis: sum_op(g, axis=axis, keepdims=True).reshape(x_shape),
     ),
+    complex_rules=True,
 )
 
 
@@ -103,6 +104,7 @@ sum_op: Op = Op(
     "sum",
     accurate_sum,
     vjp=dict(x=lambda g, x_shape, axis: spread(g, x_shape, axis)),
+    complex_rules=True,
 )
 
 
@@ -116,6 +118,7 @@ _sum_to_op = Op(
     "sum_to",
     _sum_to,
     vjp=dict(x=lambda g, x_shape: g.broadcast_to(x_shape)),
+    complex_rules=True,
     view=True,
 )
 
@@ -141,6 +144,7 @@ _mean = Op(
     vjp=dict(x=lambda g, x_shape, axis: spread(g * _inverse(_count(x_shape, axis)), x_shape, axis)),
     promotes=("x",),
     floating=True,
+    complex_rules=True,
 )
 
 

@@ -30,42 +30,49 @@ _reshape: Op = Op(
     lambda xp, x, *, shape: xp.reshape(x, shape),
     vjp=dict(x=lambda g, x_shape: reshape(g, x_shape)),
     view=True,
+    complex_rules=True,
 )
 _permute = Op(
     "permute_dims",
     lambda xp, x, *, axes: xp.permute_dims(x, axes),
     vjp=dict(x=lambda g, axes: permute_dims(g, _inverse(axes))),
     view=True,
+    complex_rules=True,
 )
 _expand_dims = Op(
     "expand_dims",
     lambda xp, x, *, axis: xp.expand_dims(x, axis),
     vjp=dict(x=lambda g, x_shape: reshape(g, x_shape)),
     view=True,
+    complex_rules=True,
 )
 _squeeze = Op(
     "squeeze",
     lambda xp, x, *, axis: xp.squeeze(x, axis)[...],  # [...]: NumPy can return x itself
     vjp=dict(x=lambda g, x_shape: reshape(g, x_shape)),
     view=True,
+    complex_rules=True,
 )
 _broadcast_to = Op(
     "broadcast_to",
     lambda xp, x, *, shape: xp.broadcast_to(x, shape),
     vjp=dict(x=lambda g, x_shape: sum_to(g, x_shape)),
     view=True,
+    complex_rules=True,
 )
 _flip = Op(
     "flip",
     lambda xp, x, *, axis: xp.flip(x, axis),
     vjp=dict(x=lambda g, axis: flip(g, axis=axis)),
     view=True,
+    complex_rules=True,
 )
 matrix_transpose: Op = Op(
     "matrix_transpose",
     lambda xp, x: xp.matrix_transpose(x),
     vjp=dict(x=lambda g: matrix_transpose(g)),
     view=True,
+    complex_rules=True,
 )
 """A view of x with its last two axes exchanged."""
 
@@ -82,12 +89,14 @@ _concat = Op(
     lambda xp, *xs, axis: xp.concatenate(xs, axis=axis),
     vjp=dict(xs=_part),
     promotes=("xs",),
+    complex_rules=True,
 )
 _stack = Op(
     "stack",
     lambda xp, *xs, axis: xp.stack(xs, axis=axis),
     vjp=dict(xs=lambda g, position, axis: g[(slice(None),) * axis + (position,)]),
     promotes=("xs",),
+    complex_rules=True,
 )
 
 

@@ -157,6 +157,11 @@ def summed(dtype):
     return {"b": np.int64, "i": np.int64, "u": np.uint64}.get(dtype.kind, dtype)
 
 
+def part(dtype):
+    """The result of a real part."""
+    return DOUBLE if dtype == COMPLEX else dtype
+
+
 def boolean(_):
     """The result of a test."""
     return BOOL

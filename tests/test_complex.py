@@ -1,0 +1,102 @@
+"""Complex numbers between real leaves and a real result: values, derivatives, refusals."""
+
+import numpy as np
+import pytest
+from on_backend import tensor
+
+import minigrad as mg
+
+pytestmark = pytest.mark.usefixtures("on_each_backend")
+
+#: Real functions of two real leaves a, b with complex numbers on the way: a + ib = z.
+FUNCTIONS = {
+    "sum of parts": lambda z, a: (z.real * 2 + z.imag).sum(),
+    "modulus": lambda z, a: mg.abs(z).sum(),
+    "squared modulus": lambda z, a: (z * mg.conj(z)).real.sum(),
+    "product": lambda z, a: (z * z * (1 + 2j)).imag.sum(),
+    "real times complex": lambda z, a: (z * a).real.sum() + (a * z).imag.sum(),
+    "quotient": lambda z, a: (1 / z + z / (a + 3j)).real.sum(),
+    "exp": lambda z, a: mg.exp(z * 1j).real.sum(),
+    "difference": lambda z, a: mg.abs(z - 2j * a - 1).sum(),
+    "negative": lambda z, a: (-z + +z * 2j).imag.sum(),
+    "product of matrices": lambda z, a: mg.abs(z @ (z.mT + a.mT)).sum(),
+    "product with a vector": lambda z, a: mg.abs(mg.conj(z) @ z[0]).sum(),
+    "indices": lambda z, a: mg.abs(z[[0, 0, 1], 1:] * z[..., :2].reshape((2, 1, 2))).sum(),
+    "joined": lambda z, a: mg.abs(mg.concat([z, a]).T * mg.stack([z, z])[0, 0, 0]).sum(),
+    "mean": lambda z, a: mg.abs(mg.mean(z, axis=0) * mg.flip(z)).sum(),
+    "chosen": lambda z, a: mg.where(a > 0, z * z, 1j * z).imag.sum(),
+    "written": lambda z, a: mg.abs(z.at[0].set(a[1] * 2j).at[1].add(z[0])).sum(),
+    "masked": lambda z, a: mg.where(a > 9, mg.exp(1000 * z) + 1 / (z - z), z).real.sum(),
+}
+
+
+def leaves():
+    rng = np.random.default_rng(5)
+    return [tensor(rng.uniform(0.3, 1.5, (2, 3)) * sign) for sign in (1, -1)]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_derivatives(name):
+    def f(a, b):
+        with np.errstate(all="ignore"):
+            return FUNCTIONS[name](a + 1j * b, a)
+
+    assert mg.gradcheck(f, leaves(), order=2)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradients_keep_the_dtype(name):
+    for dtype in (np.float32, np.float64):
+        a, b = (mg.astype(x, dtype).detach().requires_grad_() for x in leaves())
+        with np.errstate(all="ignore"):
+            FUNCTIONS[name](a + 1j * b, a).backward()
+        assert a.grad.dtype == b.grad.dtype == dtype
+
+
+def test_numbers_are_weak():
+    single, half = mg.ones(2, dtype=mg.float32), mg.ones(2, dtype=mg.float16)
+    assert (single * 1j).dtype == (half + 1j).dtype == mg.complex64
+    assert (mg.ones(2, dtype=mg.float64) * 1j).dtype == mg.complex128
+    assert (mg.ones(2, dtype=mg.int64) * 1j).dtype == mg.complex64
+    assert (single * mg.tensor(1j, dtype=mg.complex128)).dtype == mg.complex128
+
+
+def test_the_modulus_has_derivative_0_at_0():
+    x = mg.zeros(2, dtype=mg.float64, requires_grad=True)
+    mg.abs(x * 1j).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_parts_of_real_numbers():
+    x = mg.ones(2, requires_grad=True)
+    (x.real + 3 * x.imag + x.conj()).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+REFUSED = {
+    "pow": lambda z: z**2,
+    "tanh": mg.tanh,
+    "log": mg.log,
+    "sqrt": mg.sqrt,
+    "var": mg.var,
+    "sign": mg.sign,
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_functions_are_refused_on_the_tape(name):
+    z = 1j * mg.ones(2, requires_grad=True)
+    with pytest.raises(TypeError, match=rf"{name}: no derivative for complex inputs.*complex64"):
+        REFUSED[name](z)
+    assert REFUSED[name](z.detach()).shape in ((), (2,))
+
+
+def test_backward_starts_from_a_real_number():
+    y = 1j * mg.ones(1, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"real number, not complex64.*real\(\)"):
+        y.backward()
+
+
+def test_leaves_are_real():
+    with pytest.raises(TypeError, match="only floating tensors"):
+        mg.tensor([1j], requires_grad=True)
