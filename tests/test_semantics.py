@@ -168,6 +168,9 @@ MASKED = {
     "pow": (lambda x: mg.where(x > 0, x**0.5, 0), [0.0, -1.0, 4.0], [0, 0, 0.25]),
     "pow of tensors": (lambda x: mg.where(x > 0, x**x, 0), [0.0, -2.0, 1.0], [0, 0, 1]),
     "remainder": (lambda x: mg.where(x > 0, 1 % x, 0), [0.0, 2.0], [0, 0]),
+    "log of a quotient": (lambda x: mg.where(x > 0, mg.log(x) / x, 0), [0.0, 1.0], [0, 1]),
+    "exp in a quotient": (lambda x: mg.where(x < 9, mg.exp(x) / x, x), [1000.0, 1.0], [1, 0]),
+    "sqrt of exp": (lambda x: mg.where(x < 9, mg.sqrt(mg.exp(x)), x), [1000.0, 0.0], [1, 0.5]),
 }
 
 

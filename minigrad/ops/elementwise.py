@@ -65,13 +65,23 @@ def conj_of(x: Any) -> Any:
 absorb: Op = elementwise(
     "absorb",
     lambda xp, x, a: x * xp.where(x == 0, x, a),  # a product 0·inf would be a warning
-    vjp=dict(x=lambda g, a: absorb(g, conj_of(a)), a=lambda g, x: absorb(g, conj_of(x))),
+    vjp=dict(x=lambda g, a: absorb(g, conj_of(a)), a=lambda g, x: _absorb_both(g, conj_of(x))),
     complex_rules=True,
 )
 """x · a, but 0 where x is exactly 0, whatever a is: what keeps masked branches free of nan.
 
-It is bilinear, and so are its rules.
+It is bilinear, and so are its rules. Where x is 0, the result does not depend on a: not even a
+cotangent that is infinite makes it so.
 """
+
+_absorb_both: Op = elementwise(
+    "absorb_both",
+    lambda xp, x, y: xp.where(y == 0, y, x) * xp.where(x == 0, x, y),
+    vjp=dict(
+        x=lambda g, y: _absorb_both(g, conj_of(y)), y=lambda g, x: _absorb_both(g, conj_of(x))
+    ),
+    complex_rules=True,
+)
 
 where: Op = Op(
     "where",

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 import minigrad as mg
+from minigrad.engine import TABLE
 
 from .rows import *
 
@@ -23,6 +24,15 @@ ELEMENTWISE = {
             Kink((0.0, math.inf), (math.inf, 0.0)),
             Kink((0.0, math.nan), (math.nan, 0.0)),
             Kink((2.0, 0.0), (0.0, 2.0)),
+        ),
+    ),
+    "absorb_both": binary(
+        TABLE["absorb_both"],
+        np.multiply,
+        kinks=(
+            Kink((0.0, math.inf), (math.inf, 0.0)),
+            Kink((math.nan, 0.0), (0.0, math.nan)),
+            Kink((2.0, 3.0), (3.0, 2.0)),
         ),
     ),
     "where": Row(
