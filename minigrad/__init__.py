@@ -34,6 +34,7 @@ from .ops.shape import *
 from .ops.updates import *
 from .random import manual_seed, rand, randint, randn
 from .serialization import load, save
+from .spellings import no_such_function
 
 __all__ = [
     "AnomalyError",
@@ -100,7 +101,7 @@ else:  # out of sight of type checkers, for which it would give every name a typ
             import importlib
 
             return importlib.import_module(f"{__name__}.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise no_such_function(name, __all__)
 
 
 def __dir__() -> list[str]:

@@ -1,13 +1,15 @@
 """How a tensor looks to plain Python: numbers, truth, length, printing, copying."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from .arrays import get_default_dtype
 from .backends import Backend
 from .markup import escaped, table
+from .methods import OPS
+from .spellings import no_such_method
 
 if TYPE_CHECKING:
     from .engine import Node, Tensor
@@ -38,6 +40,13 @@ class Protocols:
         def to_host(self, copy: bool = False) -> np.ndarray[Any, Any]: ...
 
         def __getitem__(self, key: Any) -> Tensor: ...
+
+    if not TYPE_CHECKING:  # out of sight of type checkers, which know what there is
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):  # what protocols and slots ask for: no time for advice
+                raise AttributeError(name)
+            raise no_such_method(name, dir(type(self)), OPS)
 
     def numpy(self, copy: bool = False) -> np.ndarray[Any, Any]:
         """Return the values on the host: a read-only view, or a writable copy.

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = [
     {"kernels"},
-    {"messages", "refusals", "markup"},
+    {"messages", "refusals", "markup", "spellings"},
     {"backends"},
     {"arrays", "promotion"},
     {"engine", "methods", "protocols", "watching"},
