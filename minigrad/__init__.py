@@ -31,6 +31,7 @@ from .ops.neural import *
 from .ops.predicates import *
 from .ops.reductions import *
 from .ops.shape import *
+from .ops.special import *
 from .ops.updates import *
 from .random import manual_seed, rand, randint, randn
 from .serialization import load, save

@@ -12,6 +12,7 @@ from . import (
     predicates,
     reductions,
     shape,
+    special,
     updates,
 )
 
@@ -27,6 +28,7 @@ PUBLIC: dict[str, Any] = {
         predicates,
         reductions,
         shape,
+        special,
         updates,
     )
     for name in family.__all__

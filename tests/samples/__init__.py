@@ -13,6 +13,7 @@ from . import (
     random,
     reductions,
     shape,
+    special,
     updates,
 )
 from .rows import *
@@ -24,6 +25,7 @@ ROWS = {
     **reductions.REDUCTIONS,
     **indexing.INDEXING,
     **shape.SHAPING,
+    **special.SPECIAL,
     **linalg.LINALG,
     **neural.NEURAL,
     **random.RANDOM,
