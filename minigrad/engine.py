@@ -28,7 +28,7 @@ from .watching import Call, Observer
 _recording: ContextVar[bool] = ContextVar("minigrad_recording", default=True)
 _observer: ContextVar[Observer | None] = ContextVar("minigrad_observer", default=None)
 _observing = 0  # contexts that have an observer now; a global int is 20 ns cheaper than a get()
-_tick = itertools.count(1).__next__  # one clock: node ids and the stamps of writes
+tick = itertools.count(1).__next__  # one clock: node ids and the stamps of writes
 
 NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
@@ -90,6 +90,7 @@ class Op:
     complex_rules: the rules hold for complex numbers: g · conj(f'), as PyTorch has it.
     syncs: the output's shape depends on values, so a device is waited for.
     target: the param that names the backend of the result, where that is not the inputs'.
+    listed: whether the table and the operators know it by its name.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Op:
         complex_rules: bool = False,
         syncs: bool = False,
         target: str | None = None,
+        listed: bool = True,
     ) -> None:
         self.name, self.forward, self.outputs, self.view = name, forward, outputs, view
         self.elementwise, self.floating = elementwise, floating
@@ -148,10 +150,11 @@ class Op:
         # One output and nothing beside it: what `apply` handles without a second look.
         self.plain = len(outputs) == 1 and not (writes or view or syncs or target)
         self.swift = self.plain and not floating
-        if name in TABLE:
-            raise ValueError(f"op {name!r} is defined twice")
-        TABLE[name] = self
-        UNARY[name], BINARY[name] = partial(unary, self), partial(binary, self)
+        if listed:
+            if name in TABLE:
+                raise ValueError(f"op {name!r} is defined twice")
+            TABLE[name] = self
+            UNARY[name], BINARY[name] = partial(unary, self), partial(binary, self)
 
     def __call__(self, *args: Any, **params: Any) -> "Tensor":
         missing = len(self.inputs) - len(args)
@@ -318,7 +321,7 @@ class Node:
 
 def _leaf(tensor: "Tensor") -> Node:
     node = Node()
-    node.id, node.op, node.parents, node.indices, node.saved = _tick(), None, [], [], ()
+    node.id, node.op, node.parents, node.indices, node.saved = tick(), None, [], [], ()
     node.shapes, node.attached = (tensor._array.shape,), Attached(tensor._array.dtype)
     return node
 
@@ -475,7 +478,7 @@ class Tensor(Protocols, Methods):
 
     def _written(self) -> None:
         """Note that this memory has changed."""
-        self._write_record()[0] = _tick()
+        self._write_record()[0] = tick()
 
     def _tracked_node(self, wanted_for: str) -> Node:
         """Return the tensor's node; without one, RuntimeError says why there is none."""
@@ -493,7 +496,7 @@ class Tensor(Protocols, Methods):
         Returns a handle with `remove()`. RuntimeError for a tensor that is not on the tape.
         """
         hooks = self._tracked_node("register_hook").watch().hooks.setdefault(self.index, {})
-        key = _tick()
+        key = tick()
         hooks[key] = hook
         return HookHandle(hooks, key)
 
@@ -631,7 +634,7 @@ def apply(
         backend = backends.get(params[op.target])
     outputs = _wrap_outputs(op, args, out, backend)
     if tracked and op.rules and _recording.get():
-        _record(op, args, params, outputs)
+        record(op, args, params, outputs)
     elif tracked:
         for tensor in outputs:
             tensor.index = UNRECORDED if op.rules else FLAT
@@ -703,7 +706,7 @@ def _finish(
     tensor.index = CONSTANT
     if tracked:
         if op.rules and _recording.get():
-            _record(op, args, params, (tensor,))
+            record(op, args, params, (tensor,))
         else:
             tensor.index = UNRECORDED if op.rules else FLAT
     return tensor
@@ -720,7 +723,7 @@ def _wrap_outputs(op: Op, args: Sequence[Any], out: Any, backend: Backend) -> tu
     return outputs
 
 
-def _record(
+def record(
     op: Op, args: Sequence[Any], params: Mapping[str, Any], outputs: tuple[Tensor, ...]
 ) -> None:
     """Put a run on the tape: a node that keeps what the rules of the wanted inputs name."""
@@ -756,7 +759,7 @@ def _record(
         for index, tensor in enumerate(outputs):
             if tensor._array.dtype.kind in "fc":
                 tensor.node, tensor.index = node, index
-    node.id = _tick()
+    node.id = tick()
 
 
 def _kept(plan: Plan, args: Sequence[Any], outputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
@@ -874,14 +877,16 @@ def backward(
     *,
     retain_graph: bool = False,
     create_graph: bool = False,
+    stop: bool = False,
 ) -> list[Tensor | None]:
     """Propagate cotangents from the roots to the leaves, or to `targets` alone.
 
     Without targets, the gradients are added to the leaves' `.grad`. With targets, they are
     returned in their order, None for a target that was not reached. create_graph: record the
-    derivatives, so that they can be differentiated again.
+    derivatives, so that they can be differentiated again; otherwise the gradients share no memory.
+    stop: go no further than the targets, even where one leads to another.
     """
-    sweep = _Sweep(roots, targets, create_graph)
+    sweep = _Sweep(roots, targets, create_graph, stop)
     token = _recording.set(create_graph)
     try:
         with np.errstate(all="ignore"):
@@ -890,7 +895,8 @@ def backward(
         _recording.reset(token)
         if _observing and (observer := _observer.get()) is not None:
             observer.entered(None)
-    return [sweep.found[t.node][t.index] if t.node else None for t in targets or ()]
+    found = [sweep.found[t.node][t.index] if t.node else None for t in targets or ()]
+    return found if create_graph or stop else [g if g is None else sweep.owned(g) for g in found]
 
 
 class _Sweep:
@@ -904,8 +910,9 @@ class _Sweep:
         roots: Sequence[tuple[Node, int, Tensor]],
         targets: Sequence[Tensor] | None,
         create_graph: bool,
+        stop: bool,
     ) -> None:
-        self.create_graph = create_graph
+        self.create_graph, self.stop = create_graph, stop
         self.queue: list[tuple[int, Node]] = []
         self.cotangents: dict[Node, list[Tensor | None]] = {}
         self.found: dict[Node | None, list[Tensor | None]] = {}
@@ -923,6 +930,9 @@ class _Sweep:
         while self.queue:
             node = heappop(self.queue)[1]
             gs = self.cotangents.pop(node)
+            if self.stop and node in self.found:
+                self.found[node] = gs
+                continue
             if node.attached is not None:
                 if node.attached.hooks:
                     self.call_hooks(node.attached, gs)
@@ -972,12 +982,17 @@ class _Sweep:
                     f"a derivative rule gave {g.dtype} for a {attached.dtype} input of {g.shape}"
                 )
             held = attached.grads.get(index)
-            if held is not None:
-                g = binary(TABLE["add"], held, g.detach())
-            elif array.base is not None or id(array) in self.shared or not array.flags.c_contiguous:
-                g = TABLE["copy"](g.detach())
-            self.shared.add(id(g._array))
-            attached.grads[index] = g
+            attached.grads[index] = self.owned(
+                g if held is None else binary(TABLE["add"], held, g.detach())
+            )
+
+    def owned(self, g: Tensor) -> Tensor:
+        """Return g, copied where anything else holds or may hold its memory."""
+        array = g._array
+        if array.base is not None or id(array) in self.shared or not array.flags.c_contiguous:
+            g = TABLE["copy"](g.detach())
+        self.shared.add(id(g._array))
+        return g
 
     def call_rules(self, node: Node, op: Op, gs: list[Tensor | None]) -> None:
         """Call the derivative rules of one node and hand their results to its parents."""
@@ -1022,11 +1037,12 @@ class _Sweep:
 
 def _leading_to(targets: set[Node], roots: Sequence[tuple[Node, int, Tensor]]) -> set[Node]:
     """Return the nodes below the roots from which a target can be reached."""
+    oldest = min((node.id for node in targets), default=0)  # what is older leads to none of them
     stack = [node for node, _, _ in roots]
     seen = set(stack)
     while stack:
         for parent in stack.pop().parents:
-            if parent not in seen:
+            if parent not in seen and parent.id >= oldest:
                 seen.add(parent)
                 stack.append(parent)
     needed = targets | {node for node in seen if node.saved is None}  # freed: let the sweep say so
