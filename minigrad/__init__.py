@@ -14,6 +14,7 @@ from . import autograd, backends, data, nn, ops, optim, random
 from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck
+from .custom import checkpoint, custom_vjp
 from .engine import (
     Op,
     Tensor,
@@ -36,6 +37,7 @@ from .ops.updates import *
 from .random import manual_seed, rand, randint, randn
 from .serialization import load, save
 from .spellings import no_such_function
+from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __all__ = [
     "AnomalyError",
@@ -47,8 +49,10 @@ __all__ = [
     "autograd",
     "backends",
     "bool",
+    "checkpoint",
     "complex64",
     "complex128",
+    "custom_vjp",
     "data",
     "detect_anomaly",
     "enable_grad",
@@ -56,12 +60,17 @@ __all__ = [
     "float32",
     "float64",
     "get_default_dtype",
+    "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
     "int8",
     "int16",
     "int32",
     "int64",
     "is_grad_enabled",
+    "jacobian",
+    "jvp",
     "load",
     "manual_seed",
     "nn",
@@ -80,7 +89,9 @@ __all__ = [
     "uint32",
     "uint64",
     "use_backend",
+    "value_and_grad",
     "viz",
+    "vjp",
 ]
 __all__ += ops.PUBLIC
 

@@ -1,8 +1,11 @@
 """Calling a module as a function of its parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
+from ..custom import surroundings
 from ..engine import Tensor
 from ..messages import did_you_mean
 from .module import Module, Parameter
@@ -26,15 +29,27 @@ def functional_call(
         )
     places = list(module._places())
     new = _replacements(module, {path: tensor for path, _, _, tensor in places}, params)
-    swapped = [
-        (vars(owner), name, tensor) for _, owner, name, tensor in places if id(tensor) in new
+    swaps = [
+        (vars(owner), name, new[id(tensor)])
+        for _, owner, name, tensor in places
+        if id(tensor) in new
     ]
-    try:
-        for attributes, name, tensor in swapped:
-            attributes[name] = new[id(tensor)]
+    with _swapped(swaps):
         return module(*args, **kwargs)
+
+
+@contextmanager
+def _swapped(swaps: Sequence[tuple[dict[str, Any], str, Tensor]]) -> Iterator[None]:
+    """Let attributes have other values for a while, and in what is recomputed for it later."""
+    before = [attributes[name] for attributes, name, _ in swaps]
+    token = surroundings.set((*surroundings.get(), partial(_swapped, swaps)))
+    try:
+        for attributes, name, tensor in swaps:
+            attributes[name] = tensor
+        yield
     finally:
-        for attributes, name, tensor in swapped:
+        surroundings.reset(token)
+        for (attributes, name, _), tensor in zip(swaps, before, strict=True):
             attributes[name] = tensor
 
 

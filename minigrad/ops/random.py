@@ -7,6 +7,9 @@ Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). The stat
 import math
 import os
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -115,6 +118,10 @@ class Generator:
 
     def bits(self, size: int, backend: Backend) -> Tensor:
         """Return the next `size` uint32 words and advance past the block of four they end in."""
+        if (drawn := _drawn.get()) is not None:
+            key = None if self is _default.generator else self
+            if key not in drawn:
+                drawn[key] = self.get_state()
         if self.state.backend is not backend:
             self.state = to(self.state, backend)
         words: Tensor = random_bits(self.state, size=size)
@@ -140,6 +147,37 @@ class _PerThread(threading.local):
 
 
 _default = _PerThread()
+
+# Generators with the states they had when first drawn from; None stands for the thread's default.
+_drawn: ContextVar[dict[Generator | None, Any] | None] = ContextVar("minigrad_drawn", default=None)
+
+
+@contextmanager
+def noting_draws() -> Iterator[dict[Generator | None, Any]]:
+    """Note the state that each generator has before it is drawn from, for `redrawing`."""
+    outer, drawn = _drawn.get(), dict[Generator | None, Any]()
+    token = _drawn.set(drawn)
+    try:
+        yield drawn
+    finally:
+        _drawn.reset(token)
+        if outer is not None:
+            outer.update(drawn | outer)
+
+
+@contextmanager
+def redrawing(drawn: Mapping[Generator | None, Any]) -> Iterator[None]:
+    """Draw the same numbers again; afterwards every generator goes on from where it is now."""
+    default, now = _default.generator, {g: g.get_state() for g in drawn if g is not None}
+    _default.generator = Generator(0)
+    try:
+        for generator, state in drawn.items():
+            (generator or _default.generator).set_state(state)
+        yield
+    finally:
+        _default.generator = default
+        for generator, state in now.items():
+            generator.set_state(state)
 
 
 def manual_seed(seed: int) -> None:
