@@ -29,10 +29,12 @@ from .ops.elementwise import *
 from .ops.indexing import *
 from .ops.linalg import *
 from .ops.neural import *
+from .ops.piecewise import *
 from .ops.predicates import *
 from .ops.reductions import *
 from .ops.shape import *
 from .ops.special import *
+from .ops.transcendental import *
 from .ops.updates import *
 from .random import manual_seed, rand, randint, randn
 from .serialization import load, save

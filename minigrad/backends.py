@@ -22,15 +22,15 @@ NAMES = frozenset(
     """
     abs acos acosh add all any arange argmax argmin argsort array asarray ascontiguousarray asin
     asinh astype atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or
-    bitwise_right_shift bitwise_xor broadcast_to ceil concatenate conj copysign cos cosh
+    bitwise_right_shift bitwise_xor broadcast_to cbrt ceil concatenate conj copysign cos cosh
     count_nonzero cumulative_prod cumulative_sum diagonal diff divide empty empty_like equal exp
-    expand_dims expm1 eye flip floor floor_divide full full_like greater greater_equal hypot imag
-    inf isfinite isinf isnan less less_equal linspace log log10 log1p log2 logaddexp logical_and
-    logical_not logical_or logical_xor matmul matrix_transpose max maximum may_share_memory mean
-    min minimum moveaxis multiply nan nextafter nonzero not_equal ones ones_like permute_dims pi
-    power prod real reciprocal remainder repeat reshape rint roll round searchsorted sign signbit
-    sin sinh sort sqrt square squeeze stack subtract sum swapaxes take take_along_axis tan tanh
-    tile tril triu trunc unique where zeros zeros_like
+    exp2 expand_dims expm1 eye flip floor floor_divide full full_like greater greater_equal hypot
+    imag inf isfinite isinf isnan less less_equal linspace log log10 log1p log2 logaddexp
+    logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum
+    may_share_memory mean min minimum moveaxis multiply nan nextafter nonzero not_equal ones
+    ones_like permute_dims pi power prod real reciprocal remainder repeat reshape rint roll round
+    searchsorted sign signbit sin sinh sort sqrt square squeeze stack subtract sum swapaxes take
+    take_along_axis tan tanh tile tril triu trunc unique where zeros zeros_like
     """.split()
 )
 

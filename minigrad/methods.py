@@ -60,6 +60,8 @@ class Methods:
     __and__, __rand__, __iand__ = _operators("bitwise_and")
     __or__, __ror__, __ior__ = _operators("bitwise_or")
     __xor__, __rxor__, __ixor__ = _operators("bitwise_xor")
+    __lshift__, __rlshift__, __ilshift__ = _operators("bitwise_left_shift")
+    __rshift__, __rrshift__, __irshift__ = _operators("bitwise_right_shift")
 
     def __neg__(self) -> "Tensor":
         return UNARY["negative"](self)
@@ -150,6 +152,9 @@ class Methods:
 
     def sign(self) -> "Tensor":
         return UNARY["sign"](self)
+
+    def round(self, decimals: int = 0) -> "Tensor":
+        return OPS["round"](self, decimals)
 
     def isnan(self) -> "Tensor":
         return UNARY["isnan"](self)

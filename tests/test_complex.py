@@ -16,6 +16,7 @@ FUNCTIONS = {
     "product": lambda z, a: (z * z * (1 + 2j)).imag.sum(),
     "real times complex": lambda z, a: (z * a).real.sum() + (a * z).imag.sum(),
     "quotient": lambda z, a: (1 / z + z / (a + 3j)).real.sum(),
+    "square and reciprocal": lambda z, a: (mg.square(z) * mg.reciprocal(z + a)).imag.sum(),
     "exp": lambda z, a: mg.exp(z * 1j).real.sum(),
     "difference": lambda z, a: mg.abs(z - 2j * a - 1).sum(),
     "negative": lambda z, a: (-z + +z * 2j).imag.sum(),
@@ -78,6 +79,9 @@ REFUSED = {
     "tanh": mg.tanh,
     "log": mg.log,
     "sqrt": mg.sqrt,
+    "sin": mg.sin,
+    "log1p": mg.log1p,
+    "round": mg.round,
     "var": mg.var,
     "sign": mg.sign,
 }

@@ -9,10 +9,12 @@ from . import (
     indexing,
     linalg,
     neural,
+    piecewise,
     predicates,
     reductions,
     shape,
     special,
+    transcendental,
     updates,
 )
 
@@ -25,10 +27,12 @@ PUBLIC: dict[str, Any] = {
         indexing,
         linalg,
         neural,
+        piecewise,
         predicates,
         reductions,
         shape,
         special,
+        transcendental,
         updates,
     )
     for name in family.__all__

@@ -30,11 +30,13 @@ __all__ = [
     "positive",
     "pow",
     "real",
+    "reciprocal",
     "relu",
     "remainder",
     "sigmoid",
     "sign",
     "sqrt",
+    "square",
     "subtract",
     "tanh",
     "where",
@@ -126,6 +128,14 @@ divide = arithmetic(
 )
 """x / y, broadcast; integers become the default dtype."""
 
+reciprocal = arithmetic(
+    "reciprocal",
+    lambda xp, x: xp.reciprocal(x),
+    vjp=dict(x=lambda g, out: absorb(g, conj_of(absorb(out, -out)))),
+    floating=True,
+)
+"""1 / x; integers become the default dtype."""
+
 floor_divide = elementwise("floor_divide", lambda xp, x, y: x // y, vjp=dict(x=zero, y=zero))
 """The largest whole number not above x / y, broadcast; its derivative is 0."""
 
@@ -157,6 +167,11 @@ pow = elementwise("pow", lambda xp, x, y: x**y, vjp=dict(x=_pow_x, y=_pow_y))
 
 Derivatives: y · xʸ⁻¹, for y = 0 exactly 0; xʸ · log x, at x = 0 exactly 0, of x < 0 nan.
 """
+
+square = arithmetic(
+    "square", lambda xp, x: xp.square(x), vjp=dict(x=lambda g, x: g * conj_of(2 * x))
+)
+"""x · x."""
 
 positive = arithmetic("positive", lambda xp, x: +x, vjp=dict(x=lambda g: g))
 """+x, a copy."""

@@ -8,7 +8,9 @@ from ..engine import NO_PARAMS, Op
 __all__ = [
     "bitwise_and",
     "bitwise_invert",
+    "bitwise_left_shift",
     "bitwise_or",
+    "bitwise_right_shift",
     "bitwise_xor",
     "equal",
     "greater",
@@ -23,6 +25,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "not_equal",
+    "signbit",
 ]
 
 
@@ -73,6 +76,12 @@ bitwise_xor = _test("bitwise_xor", lambda xp, x, y: x ^ y)
 bitwise_invert = _test("bitwise_invert", lambda xp, x: ~x)
 """~x bit by bit, of integers; of booleans, not x."""
 
+bitwise_left_shift = _test("bitwise_left_shift", lambda xp, x, y: x << y)
+"""x with its bits moved y places up, zeros behind them, of integers, broadcast."""
+
+bitwise_right_shift = _test("bitwise_right_shift", lambda xp, x, y: x >> y)
+"""x with its bits moved y places down, copies of the sign behind them, of integers, broadcast."""
+
 isnan = _test("isnan", lambda xp, x: xp.isnan(x))
 """Where x is nan: booleans."""
 
@@ -81,3 +90,6 @@ isinf = _test("isinf", lambda xp, x: xp.isinf(x))
 
 isfinite = _test("isfinite", lambda xp, x: xp.isfinite(x))
 """Where x is neither nan nor infinite: booleans."""
+
+signbit = _test("signbit", lambda xp, x: xp.signbit(x))
+"""Where the sign of x is negative, that of -0 and of a nan too: booleans."""

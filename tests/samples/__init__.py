@@ -9,11 +9,13 @@ from . import (
     indexing,
     linalg,
     neural,
+    piecewise,
     predicates,
     random,
     reductions,
     shape,
     special,
+    transcendental,
     updates,
 )
 from .rows import *
@@ -21,6 +23,8 @@ from .rows import *
 ROWS = {
     **creation.CREATION,
     **elementwise.ELEMENTWISE,
+    **transcendental.TRANSCENDENTAL,
+    **piecewise.PIECEWISE,
     **predicates.PREDICATES,
     **reductions.REDUCTIONS,
     **indexing.INDEXING,

@@ -58,6 +58,9 @@ ELEMENTWISE = {
     "divide": binary(
         lambda x, y: x / y, np.divide, y=AWAY_FROM_0, dtypes=(*FLOATS, COMPLEX), result=floating
     ),
+    "reciprocal": unary(
+        mg.reciprocal, np.reciprocal, AWAY_FROM_0, dtypes=(*FLOATS, COMPLEX), result=floating
+    ),
     "floor_divide": binary(lambda x, y: x // y, np.floor_divide, y=AWAY_FROM_0),
     "remainder": binary(lambda x, y: x % y, np.remainder, y=AWAY_FROM_0),
     "pow": binary(
@@ -82,6 +85,7 @@ ELEMENTWISE = {
             Kink((0.0,), (math.inf,), {"y": 0.5}),
         ),
     ),
+    "square": unary(mg.square, np.square, dtypes=NUMBERS),
     "positive": unary(lambda x: +x, np.positive, dtypes=NUMBERS),
     "negative": unary(lambda x: -x, np.negative, dtypes=NUMBERS),
     "conj": unary(mg.conj, np.conj, dtypes=NUMBERS),

@@ -29,18 +29,18 @@ def comparison(f, reference):
     return Row(f, reference, cases, order=0, dtypes=dtypes, **more)
 
 
-def logical(f, reference, inputs=2, result=boolean):
+def logical(f, reference, inputs=2, result=boolean, kinds=(Bools, Ints)):
     """A function of truth values, or with `result` of bits."""
     cases = tuple(
         Case(tuple(map(kind, shapes[:inputs])))
-        for kind in (Bools, Ints)
+        for kind in kinds
         for shapes in [((), ()), ((2, 3), (3,)), ((0,), (1,)), ((2, 1), (1, 3))]
     )
     return Row(f, reference, cases, order=0, result=result)
 
 
-def bitwise(f, reference, inputs=2):
-    return logical(f, reference, inputs, result=lambda dtype: dtype)
+def bitwise(f, reference, inputs=2, **more):
+    return logical(f, reference, inputs, result=lambda dtype: dtype, **more)
 
 
 PREDICATES = {
@@ -58,7 +58,10 @@ PREDICATES = {
     "bitwise_or": bitwise(lambda x, y: x | y, np.bitwise_or),
     "bitwise_xor": bitwise(lambda x, y: x ^ y, np.bitwise_xor),
     "bitwise_invert": bitwise(lambda x: ~x, np.bitwise_invert, inputs=1),
+    "bitwise_left_shift": bitwise(lambda x, y: x << y, np.left_shift, kinds=(Ints,)),
+    "bitwise_right_shift": bitwise(lambda x, y: x >> y, np.right_shift, kinds=(Ints,)),
     "isnan": predicate(mg.isnan, np.isnan),
     "isinf": predicate(mg.isinf, np.isinf),
     "isfinite": predicate(mg.isfinite, np.isfinite),
+    "signbit": predicate(mg.signbit, np.signbit),
 }
