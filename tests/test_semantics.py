@@ -169,6 +169,7 @@ MASKED = {
     "pow of tensors": (lambda x: mg.where(x > 0, x**x, 0), [0.0, -2.0, 1.0], [0, 0, 1]),
     "remainder": (lambda x: mg.where(x > 0, 1 % x, 0), [0.0, 2.0], [0, 0]),
     "reciprocal": (lambda x: mg.where(x != 0, mg.reciprocal(x), 0), [0.0, 2.0], [0, -0.25]),
+    "sin": (lambda x: mg.where(x != 0, mg.sin(1 / x), x), [0.0], [1]),
     "tan": (lambda x: mg.where(x < 1, mg.tan(x * 1e200), 0), [1.0, 0.0], [0, 1e200]),
     "asin": (lambda x: mg.where(abs(x) < 1, mg.asin(x), 0), [-1.0, 1.0, 2.0, 0.0], [0, 0, 0, 1]),
     "acos": (lambda x: mg.where(abs(x) < 1, mg.acos(x), 0), [-1.0, 1.0, -2.0, 0.0], [0, 0, 0, -1]),

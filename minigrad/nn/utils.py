@@ -9,7 +9,7 @@ import numpy as np
 from ..engine import Tensor, no_grad
 from ..ops import updates
 from ..ops.creation import zeros
-from ..ops.elementwise import clip, minimum
+from ..ops.piecewise import clip, minimum
 
 __all__ = [
     "clip_grad_norm_",

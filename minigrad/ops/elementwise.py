@@ -10,21 +10,18 @@ from typing import Any
 
 from ..engine import Op, Tensor
 from .creation import astype, zeros_like
-from .predicates import equal, greater, greater_equal, less, less_equal, logical_and
+from .predicates import equal, greater_equal, less_equal, logical_and
 
 __all__ = [
     "abs",
     "absorb",
     "add",
-    "clip",
     "conj",
     "divide",
     "exp",
     "floor_divide",
     "imag",
     "log",
-    "maximum",
-    "minimum",
     "multiply",
     "negative",
     "positive",
@@ -249,54 +246,3 @@ relu = elementwise(
     vjp=dict(x=lambda g, out: where(less_equal(out, 0), 0, g)),
 )
 """max(x, 0); the derivative at 0 is 0."""
-
-
-def _greater_part(g: Tensor, x: Any, y: Any) -> Tensor:
-    """The cotangent of x in max(x, y): all of g where x is greater, half of it in a tie."""
-    return where(equal(x, y), 0.5 * g, where(less(x, y), 0, g))  # a nan passes g on
-
-
-maximum = elementwise(
-    "maximum",
-    lambda xp, x, y: xp.maximum(x, y),
-    vjp=dict(x=_greater_part, y=lambda g, x, y: _greater_part(g, y, x)),
-)
-"""The greater of x and y, broadcast, nan where one is; in a tie each has half the gradient."""
-
-minimum = elementwise(
-    "minimum",
-    lambda xp, x, y: xp.minimum(x, y),
-    vjp=dict(x=lambda g, x, y: _greater_part(g, y, x), y=_greater_part),
-)
-"""The smaller of x and y, broadcast, nan where one is; in a tie each has half the gradient."""
-
-
-def _clip_forward(xp: Any, x: Any, min: Any = None, max: Any = None) -> Any:
-    above = +x if min is None else xp.maximum(x, min)
-    return above if max is None else xp.minimum(above, max)
-
-
-def _raised(x: Any, min: Any) -> Any:
-    return x if min is None else maximum(x, min)
-
-
-def _inside(x: Any, min: Any, max: Any) -> Any:
-    above = True if min is None else greater_equal(x, min)
-    below = True if max is None else less_equal(x, max)
-    return logical_and(above, below)
-
-
-_clip = elementwise(
-    "clip",
-    _clip_forward,
-    vjp=dict(
-        x=lambda g, x, min, max: where(_inside(x, min, max), g, 0),
-        min=lambda g, x, min, max: where(_inside(min, None, max), where(less(x, min), g, 0), 0),
-        max=lambda g, x, min, max: where(greater(_raised(x, min), max), g, 0),
-    ),
-)
-
-
-def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """Limit x to [min, max]; the derivative at a bound is 1, and max wins where min > max."""
-    return positive(x) if min is None and max is None else _clip(x, min, max)

@@ -10,7 +10,8 @@ from ..engine import Op, Tensor, apply
 from . import random
 from .axes import axis_of, reject_unknown
 from .creation import asarray, astype, ones_like
-from .elementwise import absorb, clip, elementwise, exp, sigmoid, where
+from .elementwise import absorb, elementwise, exp, sigmoid, where
+from .piecewise import clip
 from .predicates import equal, not_equal
 from .reductions import accurate_sum, sum_op, sum_to
 from .shape import expand_dims, permute_dims, reshape

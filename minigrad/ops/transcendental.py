@@ -37,11 +37,13 @@ __all__ = [
 
 transcendental = partial(elementwise, floating=True)
 
-sin: Op = transcendental("sin", lambda xp, x: xp.sin(x), vjp=dict(x=lambda g, x: g * cos(x)))
-"""The sine of x in radians; derivative cos x."""
+sin: Op = transcendental("sin", lambda xp, x: xp.sin(x), vjp=dict(x=lambda g, x: absorb(g, cos(x))))
+"""The sine of x in radians, nan at ±inf; derivative cos x."""
 
-cos: Op = transcendental("cos", lambda xp, x: xp.cos(x), vjp=dict(x=lambda g, x: g * -sin(x)))
-"""The cosine of x in radians; derivative -sin x."""
+cos: Op = transcendental(
+    "cos", lambda xp, x: xp.cos(x), vjp=dict(x=lambda g, x: absorb(g, -sin(x)))
+)
+"""The cosine of x in radians, nan at ±inf; derivative -sin x."""
 
 tan = transcendental(
     "tan", lambda xp, x: xp.tan(x), vjp=dict(x=lambda g, out: absorb(g, 1 + out * out))

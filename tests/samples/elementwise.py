@@ -9,12 +9,6 @@ from minigrad.engine import TABLE
 
 from .rows import *
 
-
-def halves(x, y):
-    """Ties: one half of the cotangent each."""
-    return Kink((x, y), (np.full(np.shape(x), 0.5), np.full(np.shape(y), 0.5)))
-
-
 ELEMENTWISE = {
     "absorb": binary(
         mg.absorb,
@@ -104,25 +98,4 @@ ELEMENTWISE = {
         kinks=(Kink(([-1000.0, 1000.0],), ([0.0, 0.0],)),),
     ),
     "relu": unary(mg.relu, lambda x: np.maximum(x, 0), AWAY_FROM_0, kinks=(Kink((0.0,), (0.0,)),)),
-    "maximum": binary(mg.maximum, np.maximum, kinks=(halves(0.0, 0.0), halves([1.0], [1.0]))),
-    "minimum": binary(mg.minimum, np.minimum, kinks=(halves(0.0, 0.0), halves([1.0], [1.0]))),
-    "clip": Row(
-        mg.clip,
-        lambda x, min=None, max=None: np.minimum(
-            np.maximum(x, -np.inf if min is None else min), np.inf if max is None else max
-        ),
-        (
-            *(Case((Reals(shape),), {"min": -0.5, "max": 0.7}) for shape in SHAPES),
-            Case((Reals((2, 3)),), {"min": 0.1}),
-            Case((Reals((2, 3)),), {"max": 0.1}),
-            Case((Reals((2, 3)),)),
-            Case((Reals((2, 3)), Reals((3,), BELOW), Reals((2, 1), ABOVE))),
-            Case((Reals((2, 3)), None, Reals((), ABOVE))),
-        ),
-        kinks=(
-            Kink(([-1.0, 0.0, 1.0],), ([1.0, 1.0, 1.0],), {"min": -1.0, "max": 1.0}),
-            Kink(([2.0, 0.0],), ([0.0, 0.0],), {"min": 1.0, "max": -1.0}),
-        ),
-        wrong=(NO_FIT,),
-    ),
 }
