@@ -1,4 +1,4 @@
-"""Elementwise functions in pieces: rounding, signs, limits. Each says what holds where they meet."""
+"""Functions in pieces: rounding, signs, limits. Each says what holds where its pieces meet."""
 
 from typing import Any
 
