@@ -1,16 +1,17 @@
 """Reductions. A cotangent is spread back over the axes that were reduced."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from ..arrays import get_default_dtype
 from ..engine import Op, Tensor, apply
 from ..methods import Axis
 from .axes import axes_of, axis_of, reject_unknown
-from .creation import astype
-from .elementwise import exp, where
+from .creation import astype, zeros_like
+from .elementwise import abs, exp, sign, where
 from .predicates import equal, isfinite, isnan, logical_or
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
+    "count_nonzero",
     "logsumexp",
     "max",
     "mean",
     "min",
+    "norm",
     "std",
     "sum",
     "var",
@@ -133,9 +136,14 @@ def _wide(x: Any) -> Any:
     return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
+def _narrow(total: Any, x: Any) -> Any:
+    """Return what was computed from `_wide(x)` in x's dtype; of complex x it is real."""
+    return total.astype(np.float16) if x.dtype == np.float16 else total
+
+
 def _mean_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     total = accurate_sum(xp, _wide(x), axis=axis, keepdims=keepdims)
-    return (total / _count(x.shape, axis)).astype(x.dtype, copy=False)
+    return _narrow(total / _count(x.shape, axis), x)
 
 
 _mean = Op(
@@ -164,12 +172,13 @@ def _slope(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Te
 
 _var = Op(
     "var",
-    lambda xp, x, *, axis, correction, keepdims: _wide_var(
-        xp, x, axis, correction, keepdims
-    ).astype(x.dtype, copy=False),
+    lambda xp, x, *, axis, correction, keepdims: _narrow(
+        _wide_var(xp, x, axis, correction, keepdims), x
+    ),
     vjp=dict(x=lambda g, x, axis, correction: _slope(2 * g, x, axis, correction)),
     promotes=("x",),
     floating=True,
+    complex_rules=True,
 )
 
 
@@ -179,15 +188,42 @@ def _inverse_or_zero(x: Tensor) -> Tensor:
 
 _std = Op(
     "std",
-    lambda xp, x, *, axis, correction, keepdims: xp.sqrt(
-        _wide_var(xp, x, axis, correction, keepdims)
-    ).astype(x.dtype, copy=False),
+    lambda xp, x, *, axis, correction, keepdims: _narrow(
+        xp.sqrt(_wide_var(xp, x, axis, correction, keepdims)), x
+    ),
     vjp=dict(
         x=lambda g, out, x, axis, correction: _slope(g * _inverse_or_zero(out), x, axis, correction)
     ),
     promotes=("x",),
     floating=True,
+    complex_rules=True,
 )
+
+
+def _norm_forward(xp: Any, x: Any, *, ord: float, axis: tuple[int, ...], keepdims: bool) -> Any:
+    size = xp.abs(x).astype(np.float64, copy=False)  # a power can overflow where the norm does not
+    if ord == 0:
+        return xp.sum(size != 0, axis=axis, keepdims=keepdims).astype(x.dtype)
+    if ord == 2:
+        norm = xp.sqrt(xp.sum(xp.square(size), axis=axis, keepdims=keepdims))
+    else:
+        norm = xp.sum(size**ord, axis=axis, keepdims=keepdims) ** (1 / ord)
+    return norm.astype(x.dtype, copy=False)
+
+
+def _norm_x(g: Tensor, out: Tensor, x: Tensor, ord: float, axis: tuple[int, ...]) -> Tensor:
+    """g · sign(x) · (|x| / norm)ᵖ⁻¹, and 0 where that has no limit: at 0."""
+    if ord == 0:
+        return zeros_like(x)
+    total = spread(out, x.shape, axis)
+    flat = equal(total, 0) if ord == 2 else logical_or(equal(x, 0), equal(total, 0))
+    share = x / where(flat, 1, total)
+    if ord != 2:
+        share = sign(share) * abs(where(flat, 1, share)) ** (ord - 1)
+    return spread(g, x.shape, axis) * where(flat, 0, share)
+
+
+_norm = Op("norm", _norm_forward, vjp=dict(x=_norm_x))
 
 
 def _shared(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
@@ -232,15 +268,20 @@ _logsumexp = Op(
     "logsumexp", _logsumexp_forward, vjp=dict(x=_logsumexp_x), promotes=("x",), floating=True
 )
 
+_count_nonzero = Op(
+    "count_nonzero",
+    lambda xp, x, *, axis, keepdims: xp.sum(xp.not_equal(x, 0), axis=axis, keepdims=keepdims),
+)
 _any = Op("any", lambda xp, x, *, axis, keepdims: xp.any(x, axis=axis, keepdims=keepdims))
 _all = Op("all", lambda xp, x, *, axis, keepdims: xp.all(x, axis=axis, keepdims=keepdims))
 _argmax = Op("argmax", lambda xp, x, *, axis, keepdims: xp.argmax(x, axis=axis, keepdims=keepdims))
 _argmin = Op("argmin", lambda xp, x, *, axis, keepdims: xp.argmin(x, axis=axis, keepdims=keepdims))
 
 
-def _reduce(
+def reduce(
     op: Op, x: Any, axis: Axis, unknown: Mapping[str, Any], params: dict[str, Any]
 ) -> Tensor:
+    """Run an op over the axes that a user names; TypeError for keywords that do not exist."""
     if unknown:
         reject_unknown(op.name, unknown)
     if not isinstance(x, Tensor):
@@ -250,21 +291,29 @@ def _reduce(
     return result
 
 
+def in_dtype(dtype: Any, x: Any, f: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return f(x) as NumPy has it with dtype=: x is cast first, and what f widens is cast back."""
+    if not isinstance(x, Tensor):
+        x = Tensor(x)
+    if dtype is None:
+        return f(x)
+    return astype(f(astype(x, dtype, copy=False)), dtype, copy=False)
+
+
 def sum(
     x: Tensor, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **unknown: Any
 ) -> Tensor:
     """Sum over axes, all where None; small integers and bools are summed as int64.
 
-    dtype: what x is cast to first.
+    dtype: what x is cast to first, and the result's.
     """
-    if dtype is not None:
-        x = astype(x, dtype, copy=False)
-    return _reduce(sum_op, x, axis, unknown, {"keepdims": keepdims})
+    params = {"keepdims": keepdims}
+    return in_dtype(dtype, x, lambda x: reduce(sum_op, x, axis, unknown, params))
 
 
 def mean(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Mean over axes, all where None."""
-    return _reduce(_mean, x, axis, unknown, {"keepdims": keepdims})
+    return reduce(_mean, x, axis, unknown, {"keepdims": keepdims})
 
 
 def var(
@@ -278,7 +327,7 @@ def var(
 ) -> Tensor:
     """Variance over axes: squared deviations from the mean, summed, over n - correction."""
     params = {"correction": correction, "keepdims": keepdims}
-    return _reduce(_var, x, axis, unknown, params)
+    return reduce(_var, x, axis, unknown, params)
 
 
 def std(
@@ -292,32 +341,68 @@ def std(
 ) -> Tensor:
     """Square root of `var`; its derivative where all elements are equal is 0."""
     params = {"correction": correction, "keepdims": keepdims}
-    return _reduce(_std, x, axis, unknown, params)
+    return reduce(_std, x, axis, unknown, params)
 
 
 def max(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Maximum over axes; tied elements share the gradient equally."""
-    return _reduce(_max, x, axis, unknown, {"keepdims": keepdims})
+    return reduce(_max, x, axis, unknown, {"keepdims": keepdims})
 
 
 def min(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Minimum over axes; tied elements share the gradient equally."""
-    return _reduce(_min, x, axis, unknown, {"keepdims": keepdims})
+    return reduce(_min, x, axis, unknown, {"keepdims": keepdims})
+
+
+def norm(
+    x: Tensor,
+    /,
+    ord: float = 2,
+    axis: Axis = None,
+    *,
+    keepdims: bool = False,
+    **unknown: Any,
+) -> Tensor:
+    """Vector norm (Σ |x|ᵖ)^(1/p) over axes, all where None; integers become the default dtype.
+
+    ord: p, any number. inf and -inf are the greatest and the smallest |x|, and tied ones share the
+    gradient; 0 counts what is not 0. The derivative at the zero vector is 0.
+    """
+    if unknown:
+        reject_unknown("norm", unknown)
+    if not isinstance(ord, int | float):
+        raise TypeError(f"norm: ord must be a number, inf or -inf included; got {ord!r}")
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = x if x.dtype.kind in "fc" else astype(x, get_default_dtype())
+    x = abs(x) if x.dtype.kind == "c" else x
+    axes = axes_of("norm", axis, x.shape)
+    if ord == 1 or (ord == math.inf and not x.size):  # the largest of nothing is 0
+        return sum_op(abs(x), axis=axes, keepdims=keepdims)
+    if math.isinf(ord):
+        return (_max if ord > 0 else _min)(abs(x), axis=axes, keepdims=keepdims)
+    return _norm(x, ord=ord, axis=axes, keepdims=keepdims)
 
 
 def logsumexp(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """log Σ exp(x) over axes without overflow; -inf where all elements are -inf."""
-    return _reduce(_logsumexp, x, axis, unknown, {"keepdims": keepdims})
+    return reduce(_logsumexp, x, axis, unknown, {"keepdims": keepdims})
+
+
+def count_nonzero(
+    x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any
+) -> Tensor:
+    """How many elements over the axes are not 0, as int64."""
+    return reduce(_count_nonzero, x, axis, unknown, {"keepdims": keepdims})
 
 
 def any(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Whether any element over the axes is true."""
-    return _reduce(_any, x, axis, unknown, {"keepdims": keepdims})
+    return reduce(_any, x, axis, unknown, {"keepdims": keepdims})
 
 
 def all(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown: Any) -> Tensor:
     """Whether all elements over the axes are true."""
-    return _reduce(_all, x, axis, unknown, {"keepdims": keepdims})
+    return reduce(_all, x, axis, unknown, {"keepdims": keepdims})
 
 
 def argmax(

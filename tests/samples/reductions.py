@@ -10,11 +10,15 @@ from minigrad.ops.reductions import spread, sum_to
 from .rows import *
 
 
-def reduction(f, reference, empty=ValueError, options=(), wrong=(), **more):
-    """A reduction over axes. empty: its value without elements, or the error."""
+def reduction(f, reference, empty=ValueError, options=(), given=(), wrong=(), **more):
+    """A reduction over axes. empty: its value without elements, or the error.
+
+    options: params of one case each; given: values and params of one case each.
+    """
     cases = tuple(Case((Reals(shape),), params) for shape, params in REDUCED)
     cases += tuple(Case((Reals((2, 3)),), {**params, "axis": 1}) for params in options)
-    if empty == 0:
+    cases += tuple(Case((Given(values),), params) for values, params in given)
+    if isinstance(empty, int):
         cases += (Case((Reals((0,)),)), Case((Reals((2, 0)),), {"axis": 1}))
     else:
         wrong += (Wrong((np.ones((2, 0)),), empty, r"\(2, 0\)", {"axis": 1}),)
@@ -27,6 +31,10 @@ def truth(f, reference):
     cases += (Case((Ints((2, 3), 0, 2),), {"axis": 1}), Case((Bools((0,)),)))
     wrong = (*NO_AXIS, *TORCH_NAMES)
     return Row(f, reference, cases, order=0, result=boolean, wrong=wrong)
+
+
+def reference_norm(x, ord=2, axis=None, keepdims=False):
+    return np.linalg.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
 
 
 def search(f, reference):
@@ -109,6 +117,25 @@ REDUCTIONS = {
         ),
         wrong=(*NO_AXIS, TWICE, *TORCH_NAMES),
     ),
+    "norm": reduction(
+        mg.norm,
+        reference_norm,
+        empty=0,
+        options=[{"ord": p} for p in (0, 1, 1.5, 3, 0.5, -1, math.inf, -math.inf)],
+        given=(
+            ([[1.0, 0.0], [2.0, -3.0]], {"axis": 1}),
+            ([], {"ord": math.inf}),
+        ),
+        result=floating,
+        kinks=(
+            *(Kink(([0.0, 0.0],), ([0.0, 0.0],), {"ord": p}) for p in (0, 1, 1.5, 2, 3, math.inf)),
+            Kink(([3.0, 0.0],), ([1.0, 0.0],), {"ord": 1.5}),
+            Kink(([3.0, 0.0],), ([1.0, 0.0],), {"ord": 1}),
+            Kink(([2.0, -2.0, 1.0],), ([0.5, -0.5, 0.0],), {"ord": math.inf}),
+            Kink(([2.0, -2.0, 4.0],), ([0.5, -0.5, 0.0],), {"ord": -math.inf}),
+        ),
+        wrong=(Wrong((np.ones(2),), TypeError, "number.*'fro'", {"ord": "fro"}),),
+    ),
     "max": reduction(
         mg.max,
         np.max,
@@ -134,6 +161,20 @@ REDUCTIONS = {
             Kink(([-math.inf, 0.0],), ([0.0, 1.0],)),
             Kink(([-math.inf, -math.inf],), ([0.0, 0.0],)),
         ),
+    ),
+    "count_nonzero": Row(
+        mg.count_nonzero,
+        np.count_nonzero,
+        (
+            *(Case((Ints(shape),), params) for shape, params in REDUCED),
+            Case((Given([[0.0, math.nan], [-0.0, 2.0]]),), {"axis": 0}),
+            Case((Bools((2, 3)),), {"axis": 1}),
+            Case((Reals((0,)),)),
+        ),
+        order=0,
+        dtypes=(*FLOATS, COMPLEX),
+        result=index,
+        wrong=(*NO_AXIS, TWICE, *TORCH_NAMES),
     ),
     "any": truth(mg.any, np.any),
     "all": truth(mg.all, np.all),
