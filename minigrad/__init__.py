@@ -32,6 +32,7 @@ from .ops.neural import *
 from .ops.piecewise import *
 from .ops.predicates import *
 from .ops.reductions import *
+from .ops.scans import *
 from .ops.shape import *
 from .ops.special import *
 from .ops.transcendental import *

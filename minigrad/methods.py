@@ -173,6 +173,11 @@ class Methods:
     ) -> "Tensor":
         return OPS["sum"](self, axis=axis, dtype=dtype, keepdims=keepdims, **unknown)
 
+    def prod(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False, **unknown: Any
+    ) -> "Tensor":
+        return OPS["prod"](self, axis=axis, dtype=dtype, keepdims=keepdims, **unknown)
+
     def mean(self, axis: Axis = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
         return OPS["mean"](self, axis=axis, keepdims=keepdims, **unknown)
 

@@ -25,6 +25,11 @@ FUNCTIONS = {
     "indices": lambda z, a: mg.abs(z[[0, 0, 1], 1:] * z[..., :2].reshape((2, 1, 2))).sum(),
     "joined": lambda z, a: mg.abs(mg.concat([z, a]).T * mg.stack([z, z])[0, 0, 0]).sum(),
     "mean": lambda z, a: mg.abs(mg.mean(z, axis=0) * mg.flip(z)).sum(),
+    "variance": lambda z, a: (mg.var(z, axis=0) + mg.std(z, axis=0, correction=0.5)).sum(),
+    "norm": lambda z, a: mg.norm(z) + mg.norm(z, 3, axis=0).sum() + mg.norm(z, 1),
+    "product of all": lambda z, a: mg.prod(z).imag + mg.abs(mg.prod(z, axis=0)).sum(),
+    "scans": lambda z, a: (mg.cumulative_prod(z, axis=1) * mg.cumulative_sum(z, axis=0)).real.sum(),
+    "differences": lambda z, a: mg.abs(mg.diff(z, prepend=a[:, :1])).sum(),
     "chosen": lambda z, a: mg.where(a > 0, z * z, 1j * z).imag.sum(),
     "written": lambda z, a: mg.abs(z.at[0].set(a[1] * 2j).at[1].add(z[0])).sum(),
     "masked": lambda z, a: mg.where(a > 9, mg.exp(1000 * z) + 1 / (z - z), z).real.sum(),
@@ -82,7 +87,7 @@ REFUSED = {
     "sin": mg.sin,
     "log1p": mg.log1p,
     "round": mg.round,
-    "var": mg.var,
+    "max": mg.max,
     "sign": mg.sign,
 }
 

@@ -1,5 +1,6 @@
 """One row for every op: how it is called, on what, and what NumPy says it is.
 
+Functions that are made of several ops have rows of the same kind, in COMPOSED.
 A module for each family of ops; `rows` has what rows are made of.
 """
 
@@ -13,6 +14,7 @@ from . import (
     predicates,
     random,
     reductions,
+    scans,
     shape,
     special,
     transcendental,
@@ -27,6 +29,7 @@ ROWS = {
     **piecewise.PIECEWISE,
     **predicates.PREDICATES,
     **reductions.REDUCTIONS,
+    **scans.SCANS,
     **indexing.INDEXING,
     **shape.SHAPING,
     **special.SPECIAL,
@@ -35,3 +38,5 @@ ROWS = {
     **random.RANDOM,
     **updates.UPDATES,
 }
+
+COMPOSED = {**scans.COMPOSED}
