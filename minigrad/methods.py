@@ -224,6 +224,9 @@ class Methods:
     def flatten(self, start_axis: int = 0, end_axis: int = -1) -> "Tensor":
         return OPS["flatten"](self, start_axis, end_axis)
 
+    def ravel(self) -> "Tensor":
+        return OPS["ravel"](self)
+
     def transpose(self, *axes: Any) -> "Tensor":
         return OPS["transpose"](self, *axes)
 
@@ -241,6 +244,15 @@ class Methods:
 
     def flip(self, axis: int | tuple[int, ...] | None = None) -> "Tensor":
         return OPS["flip"](self, axis=axis)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> "Tensor":
+        return OPS["repeat"](self, repeats, axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> "Tensor":
+        return OPS["take"](self, indices, axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> "Tensor":
+        return OPS["diagonal"](self, offset, axis1, axis2)
 
     def nonzero(self) -> Any:
         return OPS["nonzero"](self)

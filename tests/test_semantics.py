@@ -443,6 +443,9 @@ def test_ties_are_counted_in_float64(dtype):
 OUT_OF_RANGE = [
     (lambda x: x[mg.tensor([0, 5, -9])], r"index 5 at position \(1,\).*axis 0 of length 4"),
     (lambda x: x[:, mg.tensor([0, -4])], r"index -4 at position \(1,\).*axis 1 of length 3"),
+    (lambda x: x[:, mg.tensor([0, 200], dtype=mg.uint8)], r"index 200 at position \(1,\).*axis 1"),
+    (lambda x: mg.take(x, mg.tensor([0, 3]), axis=1), r"index 3 at position \(1,\).*axis 1"),
+    (lambda x: mg.take_along_axis(x, mg.tensor([[3]])), r"index 3 at position \(0, 0\).*axis 1"),
     (lambda x: x.at[mg.tensor([[4]])].set(0.0), r"index 4 at position \(0, 0\).*length 4"),
     (lambda x: x.at[mg.tensor([4])].add(1.0), r"index 4 at position \(0,\).*length 4"),
 ]

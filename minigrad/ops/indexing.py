@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Op, Tensor, apply
-from .creation import arange, asarray, zeros
+from .axes import axis_of
+from .creation import arange, asarray, astype, zeros
 from .elementwise import where
 from .predicates import equal
 from .reductions import sum_to
@@ -15,6 +16,8 @@ __all__ = [
     "getitem",
     "nonzero",
     "setitem",
+    "take",
+    "take_along_axis",
 ]
 
 
@@ -112,13 +115,13 @@ _getitem: Op = Op(
     _getitem_forward,
     vjp=dict(
         x=lambda g, x_shape, indices, key: apply(
-            _scatter, (g, *indices), {"key": key, "shape": x_shape}
+            scatter, (g, *indices), {"key": key, "shape": x_shape}
         )
     ),
     view=True,
     complex_rules=True,
 )
-_scatter: Op = Op(
+scatter: Op = Op(
     "scatter",
     _scatter_forward,
     vjp=dict(v=lambda g, indices, key: apply(_getitem, (g, *indices), {"key": key})),
@@ -216,12 +219,14 @@ def _element(x: Tensor, k: Any) -> Any:
     index = k if isinstance(k, Tensor) else _as_index(x, k)
     if index.dtype.kind not in "biu":
         raise IndexError(f"an index is made of integers, booleans and slices, not {index.dtype}")
-    return index if index.ndim or index.dtype.kind != "b" else bool(index)
+    if index.dtype.kind == "b":
+        return index if index.ndim else bool(index)
+    return astype(index, np.int64, copy=False)  # -length may lie outside a narrow dtype
 
 
 def _as_index(x: Tensor, k: Any) -> Tensor:
-    if isinstance(k, list) and not k:
-        k = np.empty(0, np.int64)
+    if isinstance(k, list | tuple) and not np.size(k):
+        k = np.empty(np.shape(k), np.int64)
     try:
         # A copy where the tape keeps it: the caller may reuse the array.
         return asarray(k, copy=x.requires_grad or None, backend=x.backend)
@@ -247,6 +252,52 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     parsed, arrays = _parse(x, key)
     result: Tensor = _indexed(_getitem, x, (), parsed, arrays)
     return result
+
+
+def take(x: Tensor, indices: Any, /, axis: int | None = None) -> Tensor:
+    """Return the elements of x at integer indices along an axis, which a vector need not name.
+
+    The axis makes way for those of the indices. Elements may be named repeatedly; their gradients
+    accumulate. IndexError as in x[...].
+    """
+    if axis is None:
+        if x.ndim != 1:
+            raise ValueError(f"take: axis is needed for shape {x.shape}; ravel() it to take of all")
+        axis = 0
+    before = (slice(None),) * axis_of("take", axis, x.shape)
+    return getitem(x, (*before, _integers(x, indices)))
+
+
+def take_along_axis(x: Tensor, indices: Any, /, axis: int | None = -1) -> Tensor:
+    """Return for each place of the indices the element of x at that index along an axis.
+
+    x and the indices broadcast along the other axes; axis None takes of the flattened x. This is
+    how `argsort` and the like are applied. ValueError for another number of axes.
+    """
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    axis = axis_of("take_along_axis", axis, x.shape)
+    index = _integers(x, indices)
+    if index.ndim != x.ndim:
+        raise ValueError(
+            f"take_along_axis: expected {x.ndim} axes of indices for shape {x.shape}, got shape "
+            f"{index.shape}"
+        )
+    key = [
+        index
+        if i == axis
+        else arange(n, backend=x.backend).reshape((-1,) + (1,) * (x.ndim - 1 - i))
+        for i, n in enumerate(x.shape)
+    ]
+    return getitem(x, tuple(key))
+
+
+def _integers(x: Tensor, indices: Any) -> Tensor:
+    """Return indices as a tensor of integers; IndexError for anything else, masks too."""
+    index = indices if isinstance(indices, Tensor) else _as_index(x, indices)
+    if index.dtype.kind not in "iu":
+        raise IndexError(f"expected integer indices, got {index.dtype}")
+    return index
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:

@@ -1,27 +1,50 @@
 """Ops that rearrange elements. Their derivatives rearrange back."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from operator import index
 from typing import Any
 
+import numpy as np
+
 from ..engine import Op, Tensor
+from ..messages import did_you_mean
+from ..promotion import as_weak
 from .axes import axes_of, axis_of
+from .creation import arange, asarray, shape_of
+from .creation import copy as copied
+from .elementwise import clip, minimum
+from .indexing import Slice, fitting, scatter, take
 from .reductions import sum_to
 
 __all__ = [
+    "broadcast_arrays",
+    "broadcast_shapes",
     "broadcast_to",
     "concat",
+    "diagonal",
     "expand_dims",
     "flatten",
     "flip",
     "matrix_transpose",
+    "meshgrid",
+    "moveaxis",
+    "pad",
     "permute_dims",
+    "ravel",
+    "repeat",
     "reshape",
+    "roll",
+    "split",
     "squeeze",
     "stack",
     "swapaxes",
+    "tile",
     "transpose",
+    "tril",
+    "triu",
+    "unstack",
 ]
 
 
@@ -76,6 +99,46 @@ matrix_transpose: Op = Op(
 )
 """A view of x with its last two axes exchanged."""
 
+_roll: Op = Op(
+    "roll",
+    lambda xp, x, *, shift, axis: xp.roll(x, shift, axis=axis),
+    vjp=dict(x=lambda g, shift, axis: _roll(g, shift=tuple(-n for n in shift), axis=axis)),
+    complex_rules=True,
+)
+_tril: Op = Op(
+    "tril",
+    lambda xp, x, *, k: xp.tril(x, k=k),
+    vjp=dict(x=lambda g, k: tril(g, k=k)),
+    complex_rules=True,
+)
+_triu: Op = Op(
+    "triu",
+    lambda xp, x, *, k: xp.triu(x, k=k),
+    vjp=dict(x=lambda g, k: triu(g, k=k)),
+    complex_rules=True,
+)
+
+
+def _on_diagonal(
+    g: Tensor, x_shape: tuple[int, ...], offset: int, axis1: int, axis2: int
+) -> Tensor:
+    """Return zeros of x's shape with g on the diagonal: a slice of the flattened matrix."""
+    rows, columns = x_shape[axis1], x_shape[axis2]
+    others = [n for axis, n in enumerate(x_shape) if axis not in (axis1, axis2)]
+    start, step = offset if offset >= 0 else -offset * columns, columns + 1
+    places = Slice(start, start + g.shape[-1] * step, step)
+    flat = scatter(g, key=(..., places), shape=(*others, rows * columns))
+    return moveaxis(reshape(flat, (*others, rows, columns)), (-2, -1), (axis1, axis2))
+
+
+_diagonal = Op(
+    "diagonal",
+    lambda xp, x, *, offset, axis1, axis2: xp.diagonal(x, offset, axis1, axis2),
+    vjp=dict(x=_on_diagonal),
+    view=True,
+    complex_rules=True,
+)
+
 
 def _part(g: Tensor, xs_shape: list[tuple[int, ...]], position: int, axis: int) -> Tensor:
     """Cut from g what input number `position` of a concatenation has put there."""
@@ -100,6 +163,29 @@ _stack = Op(
 )
 
 
+def _center(shape: Sequence[int], widths: Sequence[tuple[int, int]]) -> tuple[slice, ...]:
+    """Return where an array of a shape lies in itself padded."""
+    return tuple(slice(low, low + n) for n, (low, _) in zip(shape, widths, strict=True))
+
+
+def _pad_forward(xp: Any, x: Any, *, widths: Any, values: Any) -> Any:
+    shape = [low + n + high for n, (low, high) in zip(x.shape, widths, strict=True)]
+    out = xp.empty(tuple(shape), dtype=x.dtype)
+    out[(*_center(x.shape, widths), ...)] = x
+    for axis, (low, high) in enumerate(widths):
+        before = (slice(None),) * axis
+        out[(*before, slice(low))], out[(*before, slice(shape[axis] - high, None))] = values[axis]
+    return out
+
+
+_pad = Op(
+    "pad",
+    _pad_forward,
+    vjp=dict(x=lambda g, x_shape, widths: g[(*_center(x_shape, widths), ...)]),
+    complex_rules=True,
+)
+
+
 def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     """Return x in another shape, elements in row-major order; one length may be -1.
 
@@ -119,7 +205,7 @@ def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     shares = x.backend.xp.may_share_memory(result._array, x._array)
     if copy is False and not shares:
         raise ValueError(f"reshape: {x.shape} to {lengths} needs a copy here, but copy=False")
-    return +result if copy and shares else result
+    return copied(result) if copy and shares else result
 
 
 def permute_dims(x: Tensor, /, axes: Sequence[int]) -> Tensor:
@@ -162,9 +248,20 @@ def squeeze(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
     return _squeeze(x, axis=chosen)
 
 
-def broadcast_to(x: Tensor, /, shape: Sequence[int]) -> Tensor:
+def broadcast_to(x: Tensor, /, shape: int | Sequence[int]) -> Tensor:
     """Return a read-only view of x repeated to a shape."""
-    return _broadcast_to(x, shape=tuple(shape))
+    return _broadcast_to(x, shape=shape_of(shape))
+
+
+def broadcast_shapes(*shapes: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape to which tensors of these shapes broadcast; ValueError for none."""
+    return np.broadcast_shapes(*shapes)
+
+
+def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
+    """Return read-only views of the tensors repeated to their common shape."""
+    shape = broadcast_shapes(*[x.shape for x in arrays])
+    return tuple(broadcast_to(x, shape) for x in arrays)
 
 
 def flip(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
@@ -183,19 +280,241 @@ def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     return reshape(x, (*x.shape[:first], merged, *x.shape[last + 1 :]))
 
 
+def ravel(x: Tensor, /) -> Tensor:
+    """Return the elements of x in row-major order as a vector: a view where it can be."""
+    return reshape(x, -1)
+
+
 def concat(arrays: Sequence[Tensor], /, axis: int | None = 0) -> Tensor:
-    """Join tensors along an existing axis; None flattens them first. ValueError for none at all."""
+    """Join tensors along an existing axis; None flattens them first. ValueError for none at all.
+
+    The result's dtype is that of all of them together, as in arithmetic.
+    """
     if axis is None:
-        arrays, axis = [flatten(x) for x in arrays], 0
-    return _concat(*arrays, axis=_join_axis("concat", arrays, axis, 0))
+        return concat([flatten(x) for x in _tensors(arrays)], 0)
+    return _joined(_concat, arrays, axis, 0)
 
 
 def stack(arrays: Sequence[Tensor], /, axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis. ValueError for none at all."""
-    return _stack(*arrays, axis=_join_axis("stack", arrays, axis, 1))
+    return _joined(_stack, arrays, axis, 1)
 
 
-def _join_axis(name: str, arrays: Sequence[Tensor], axis: int, more: int) -> int:
+def _tensors(arrays: Sequence[Any]) -> list[Any]:
+    """Return arrays as they are, and lists and numbers as tensors."""
+    return [x if hasattr(x, "shape") else asarray(x) for x in arrays]
+
+
+def _joined(op: Op, arrays: Sequence[Any], axis: int, more: int) -> Tensor:
+    arrays = _tensors(arrays)
     if not arrays:
-        raise ValueError(f"{name}: expected at least one tensor")
-    return axis_of(name, axis, arrays[0].shape, more)
+        raise ValueError(f"{op.name}: expected at least one tensor")
+    return op(*arrays, axis=axis_of(op.name, axis, arrays[0].shape, more))
+
+
+def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
+    """Return views of x at each place along an axis, which they lack."""
+    before = (slice(None),) * axis_of("unstack", axis, x.shape)
+    return tuple(x[(*before, i)] for i in range(x.shape[len(before)]))
+
+
+def split(x: Tensor, /, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
+    """Return views of x cut along an axis: into so many equal parts, or at the given places.
+
+    ValueError where the length cannot be divided equally.
+    """
+    axis = axis_of("split", axis, x.shape)
+    length = x.shape[axis]
+    try:
+        count = index(indices_or_sections)
+    except TypeError:
+        places = [index(i) for i in indices_or_sections]
+    else:
+        if count < 1 or length % count:
+            raise ValueError(
+                f"split: axis {axis} of shape {x.shape} cannot be cut into {count} equal parts"
+            )
+        places = [length * i // count for i in range(1, count)]
+    before = (slice(None),) * axis
+    return tuple(x[(*before, slice(*ends))] for ends in pairwise([0, *places, length]))
+
+
+def moveaxis(
+    x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...], /
+) -> Tensor:
+    """Return x with the axes at `source` moved to `destination`, the others in their order."""
+    sources, places = (axes_of("moveaxis", axes, x.shape) for axes in (source, destination))
+    if len(sources) != len(places):
+        raise ValueError(f"moveaxis: {source} are not as many axes as {destination}")
+    order = [axis for axis in range(x.ndim) if axis not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        order.insert(place, axis)
+    return permute_dims(x, order)
+
+
+def roll(
+    x: Tensor,
+    /,
+    shift: int | tuple[int, ...],
+    axis: int | tuple[int, ...] | None = None,
+) -> Tensor:
+    """Return x with its elements moved on by `shift` along axes; what leaves comes in again.
+
+    shift, axis: several together, or one for all of the other. axis None: x as if it was flat.
+    """
+    if axis is None:
+        return reshape(roll(flatten(x), shift, 0), x.shape)
+    totals: dict[int, int] = {}
+    for n, one in np.broadcast(shift, axis):
+        place = axis_of("roll", index(one), x.shape)
+        totals[place] = totals.get(place, 0) + index(n)
+    return _roll(x, shift=tuple(totals.values()), axis=tuple(totals)) if totals else copied(x)
+
+
+def repeat(x: Tensor, repeats: Any, /, axis: int | None = None) -> Tensor:
+    """Return x with each element along an axis repeated; axis None flattens x first.
+
+    repeats: an int, or a count for each place, whose values are waited for on a device.
+    """
+    if axis is None:
+        x, axis = flatten(x), 0
+    axis = axis_of("repeat", axis, x.shape)
+    length = x.shape[axis]
+    counts = repeats.to_host() if isinstance(repeats, Tensor) else np.asarray(repeats)
+    if counts.size and counts.dtype.kind not in "iu":
+        raise TypeError(f"repeat: counts are integers, not {counts.dtype}")
+    if counts.ndim > 1 or counts.size not in (1, length) or np.any(counts < 0):
+        raise ValueError(
+            f"repeat: expected one count, or {length} for axis {axis} of shape {x.shape}, none "
+            f"negative; got {counts}"
+        )
+    if counts.size != 1:
+        places = np.repeat(np.arange(length), counts.astype(np.int64))
+        return take(x, asarray(places, backend=x.backend), axis=axis)
+    end = axis + 1
+    before, count, after = x.shape[:axis], int(counts.item()), x.shape[end:]
+    wide = broadcast_to(expand_dims(x, end), (*before, length, count, *after))
+    return reshape(wide, (*before, length * count, *after), copy=True)
+
+
+def tile(x: Tensor, repetitions: int | tuple[int, ...], /) -> Tensor:
+    """Return copies of x side by side, so many along each axis; the last axes where they are fewer.
+
+    More repetitions than axes add axes in front.
+    """
+    counts = shape_of(repetitions)
+    ndim = max(len(counts), x.ndim)
+    counts, shape = ((1,) * (ndim - len(t)) + t for t in (counts, x.shape))
+    pairs = list(zip(counts, shape, strict=True))
+    blocks = reshape(x, tuple(n for length in shape for n in (1, length)))
+    wide = broadcast_to(blocks, tuple(n for pair in pairs for n in pair))
+    return reshape(wide, tuple(count * length for count, length in pairs), copy=True)
+
+
+def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
+    """Return for each vector its values over the grid that all of them span.
+
+    indexing: "ij" puts the first vector on the first axis, "xy" the first on the second.
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f'meshgrid: indexing is "xy" or "ij", not {indexing!r}')
+    if flat := [x.shape for x in arrays if len(x.shape) > 1]:
+        raise ValueError(f"meshgrid: expected vectors, got shapes {flat}")
+    places = list(range(len(arrays)))
+    if indexing == "xy":
+        places[:2] = places[1::-1] if len(places) > 1 else places
+    grids = [
+        reshape(x, tuple(-1 if axis == place else 1 for axis in range(len(arrays))))
+        for x, place in zip(arrays, places, strict=True)
+    ]
+    return tuple(copied(x) for x in broadcast_arrays(*grids))
+
+
+def _matrices(op: Op, x: Tensor, k: int) -> Tensor:
+    if x.ndim < 2:
+        raise ValueError(f"{op.name}: expected a matrix or a stack of them, got shape {x.shape}")
+    return op(x, k=index(k))
+
+
+def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
+    """Return the matrices x with zeros above the k-th diagonal."""
+    return _matrices(_tril, x, k)
+
+
+def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
+    """Return the matrices x with zeros below the k-th diagonal."""
+    return _matrices(_triu, x, k)
+
+
+def diagonal(x: Tensor, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Return a view of the elements on a diagonal of the plane of two axes, as the last axis."""
+    first, second = axes_of("diagonal", (axis1, axis2), x.shape)
+    return _diagonal(x, offset=index(offset), axis1=first, axis2=second)
+
+
+#: Which element of an axis of n stands at its place i, also outside: the modes of `pad`.
+_SOURCES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "edge": lambda i, n: clip(i, 0, n - 1),
+    "reflect": lambda i, n: _folded(i % max(2 * n - 2, 1), 2 * n - 2),
+    "symmetric": lambda i, n: _folded(i % (2 * n), 2 * n - 1),
+    "wrap": lambda i, n: i % n,
+}
+
+
+def _folded(i: Tensor, last: int) -> Tensor:
+    """Return the way there and back again: 0, 1, ... , 1, 0."""
+    return minimum(i, last - i)
+
+
+def pad(
+    x: Tensor,
+    /,
+    pad_width: Any,
+    mode: str = "constant",
+    *,
+    constant_values: Any = 0,
+) -> Tensor:
+    """Return x with elements added before and after it along each axis.
+
+    pad_width: n, (before, after), one such pair for each axis, or {axis: n or pair}.
+    mode: "constant", "edge", "reflect", "symmetric" or "wrap", as in NumPy.
+    constant_values: numbers, in the forms of pad_width; TypeError for those that do not fit x.
+    """
+    if isinstance(pad_width, Mapping):
+        given = {axis_of("pad", axis, x.shape): width for axis, width in pad_width.items()}
+        pad_width = [_pairs(given.get(axis, 0), 1)[0] for axis in range(x.ndim)]
+    widths = tuple((index(low), index(high)) for low, high in _pairs(pad_width, x.ndim))
+    if any(n < 0 for pair in widths for n in pair):
+        raise ValueError(f"pad: expected widths of 0 or more, got {pad_width}")
+    if mode == "constant":
+        values = [[as_weak(v) for v in pair] for pair in _pairs(constant_values, x.ndim)]
+        for value in (v for pair in values for v in pair):
+            if value != 0:
+                fitting(x, value)
+        return _pad(x, widths=widths, values=tuple(map(tuple, values)))
+    if mode not in _SOURCES:
+        known = ["constant", *_SOURCES]
+        raise ValueError(
+            f"pad: unknown mode {mode!r}, expected one of {', '.join(known)}"
+            + did_you_mean(mode, known)
+        )
+    padded = copied(x)
+    for axis, (low, high) in enumerate(widths):
+        length = x.shape[axis]
+        if not length and low + high:
+            raise ValueError(f"pad: mode {mode!r} finds nothing on axis {axis} of shape {x.shape}")
+        if low + high:
+            places = arange(-low, length + high, backend=x.backend)
+            padded = take(padded, _SOURCES[mode](places, length), axis=axis)
+    return padded
+
+
+def _pairs(values: Any, ndim: int) -> list[tuple[Any, Any]]:
+    """Return one value before and one after for each axis, from the forms in which NumPy has it."""
+    try:
+        pairs = np.broadcast_to(np.array(values, dtype=object), (ndim, 2))
+    except ValueError as error:
+        raise ValueError(
+            f"pad: expected a number, a pair, or a pair for each of {ndim} axes, got {values}"
+        ) from error
+    return [(low, high) for low, high in pairs.tolist()]

@@ -1,6 +1,6 @@
 """One row for every op: how it is called, on what, and what NumPy says it is.
 
-Functions that are made of several ops have rows of the same kind, in COMPOSED.
+Functions that are made of several ops may have rows of the same kind.
 A module for each family of ops; `rows` has what rows are made of.
 """
 
@@ -38,5 +38,3 @@ ROWS = {
     **random.RANDOM,
     **updates.UPDATES,
 }
-
-COMPOSED = {**scans.COMPOSED}

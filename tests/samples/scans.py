@@ -86,9 +86,6 @@ SCANS = {
             Kink(([0.0, 0.0, 3.0],), ([0.0, 0.0, 0.0],)),
         ),
     ),
-}
-
-COMPOSED = {
     "diff": Row(
         mg.diff,
         np.diff,
