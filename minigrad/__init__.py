@@ -9,6 +9,7 @@ if (_checkout / "kernels" / "cpu").is_dir():
     __path__.append(str(_checkout))
 
 import numpy as _np
+from numpy import e, inf, nan, newaxis, pi
 
 from . import autograd, backends, data, nn, ops, optim, random
 from .arrays import get_default_dtype, set_default_dtype
@@ -58,6 +59,7 @@ __all__ = [
     "custom_vjp",
     "data",
     "detect_anomaly",
+    "e",
     "enable_grad",
     "float16",
     "float32",
@@ -67,6 +69,7 @@ __all__ = [
     "gradcheck",
     "hessian",
     "hvp",
+    "inf",
     "int8",
     "int16",
     "int32",
@@ -76,9 +79,12 @@ __all__ = [
     "jvp",
     "load",
     "manual_seed",
+    "nan",
+    "newaxis",
     "nn",
     "no_grad",
     "optim",
+    "pi",
     "profile",
     "rand",
     "randint",

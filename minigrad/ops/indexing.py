@@ -1,5 +1,6 @@
 """Indexing as NumPy has it. Index arrays are arguments of the ops, the rest of a key is a param."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -211,7 +212,7 @@ def _element(x: Tensor, k: Any) -> Any:
     if k is None or k is Ellipsis or type(k) is int:
         return k
     if isinstance(k, slice):
-        return Slice(*(None if n is None else n.__index__() for n in (k.start, k.stop, k.step)))
+        return Slice(*(None if n is None else operator.index(n) for n in (k.start, k.stop, k.step)))
     if isinstance(k, bool | np.bool_):  # a 0-d mask: a new axis, of length 1 or 0
         return bool(k)
     if isinstance(k, int | np.integer):
@@ -225,13 +226,13 @@ def _element(x: Tensor, k: Any) -> Any:
 
 
 def _as_index(x: Tensor, k: Any) -> Tensor:
-    if isinstance(k, list | tuple) and not np.size(k):
-        k = np.empty(np.shape(k), np.int64)
     try:
         # A copy where the tape keeps it: the caller may reuse the array.
-        return asarray(k, copy=x.requires_grad or None, backend=x.backend)
+        index = asarray(k, copy=x.requires_grad or None, backend=x.backend)
     except (TypeError, ValueError) as error:
         raise IndexError(f"expected an index, got {k!r}: {error}") from error
+    nothing = isinstance(k, list | tuple) and not index.size  # of no dtype, but an index
+    return astype(index, np.int64) if nothing else index
 
 
 def _places(x: Tensor, mask: Tensor, axis: int) -> tuple[Tensor, ...]:
