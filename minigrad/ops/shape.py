@@ -14,8 +14,8 @@ from ..promotion import as_weak
 from .axes import axes_of, axis_of
 from .creation import arange, asarray, shape_of
 from .creation import copy as copied
-from .elementwise import clip, minimum
 from .indexing import Slice, fitting, scatter, take
+from .piecewise import clip, minimum
 from .reductions import sum_to
 
 __all__ = [
