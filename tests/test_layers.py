@@ -11,12 +11,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = [
     {"kernels"},
-    {"messages", "refusals", "markup", "spellings"},
+    {"messages", "refusals", "markup", "spellings", "trees"},
     {"backends"},
     {"arrays", "promotion"},
-    {"engine", "methods", "protocols", "watching"},
+    {"engine", "methods", "plans", "protocols", "watching"},
     {"ops"},
-    {"transforms", "checks", "observers", "viz", "random", "linalg", "fft", "autograd"}
+    {
+        "trees",
+        "transforms",
+        "custom",
+        "checks",
+        "observers",
+        "viz",
+        "random",
+        "linalg",
+        "fft",
+        "autograd",
+    }
     | {"serialization"},
     {"nn", "optim", "data"},
     {"train"},

@@ -1,0 +1,121 @@
+"""What the tape keeps of an operation, and whom backward calls, worked out once.
+
+A rule's signature says what it needs. Which of an op's inputs require grad decides which rules are
+called; so for each such set there is one plan, and recording and differentiating a run are a few
+look-ups.
+"""
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine import Op
+
+
+class Rule:
+    """A derivative rule of one input, or a joint one of several, and the names that it takes."""
+
+    def __init__(
+        self, op: "Op", names: tuple[str, ...], function: Callable[..., Any], joint: bool
+    ) -> None:
+        self.names, self.function, self.joint = names, function, joint
+        self.takes = tuple(inspect.signature(function).parameters)
+        inputs = (*op.inputs, op.variadic)
+        known = {*inputs, *op.outputs, *op.params, "position", "wanted", *cotangent_names(op)}
+        known |= {f"{name}_{what}" for name in inputs for what in ("shape", "dtype")}
+        for name in names:
+            if name not in inputs:
+                raise TypeError(f"op {op.name!r}: a rule for {name!r}, which is no input")
+        for name in self.takes:
+            if name not in known:
+                raise TypeError(f"op {op.name!r}: the rule for {names} takes unknown {name!r}")
+
+
+def cotangent_names(op: "Op") -> tuple[str, ...]:
+    """Return what rules call the cotangents of the outputs."""
+    return ("g",) if len(op.outputs) == 1 else tuple(f"g_{name}" for name in op.outputs)
+
+
+class Plan:
+    """What the tape keeps of an op when a given set of inputs needs gradients, and whom to call.
+
+    bits: one for each of `count` inputs. pick: a getter of the arguments kept. outputs: the
+    positions of the outputs kept. about: (position, attribute) kept of inputs. calls: (rule, where
+    its results go among the wanted inputs, a getter of its arguments from the list of cotangents,
+    kept values, params and an extra, that extra).
+    """
+
+    def __init__(self, op: "Op", bits: int, count: int) -> None:
+        wanted = tuple(i for i in range(count) if bits >> i & 1)
+        fixed = len(op.inputs)
+        name_of = [op.inputs[i] if i < fixed else str(op.variadic) for i in range(count)]
+        rule_of = {name: rule for rule in op.rules for name in rule.names}
+        for i in wanted:
+            if name_of[i] not in rule_of:
+                raise TypeError(
+                    f"{op.name}: no derivative with respect to {name_of[i]!r}, which requires "
+                    "grad; detach() it if it is a constant"
+                )
+        rules = {id(rule_of[name_of[i]]): rule_of[name_of[i]] for i in wanted}.values()
+        takes = {name for rule in rules for name in rule.takes}
+        positions = {name: i for i, name in enumerate(op.inputs)}
+        inputs: tuple[int, ...] = tuple(i for name, i in positions.items() if name in takes)
+        spread = tuple(range(fixed, count)) if op.variadic in takes else ()
+        self.outputs = tuple(i for i, name in enumerate(op.outputs) if name in takes)
+        self.about = tuple(
+            (i, what)
+            for i, name in enumerate(name_of)
+            for what in ("shape", "dtype")
+            if f"{name}_{what}" in takes
+        )
+        # Each value a rule can take by name -> its index, or for a variadic input its indices.
+        slots: dict[str, Any] = {name: i for i, name in enumerate(cotangent_names(op))}
+        index = itertools.count(len(slots))
+        slots.update({op.inputs[i]: next(index) for i in inputs})
+        if op.variadic in takes:
+            slots[str(op.variadic)] = [next(index) for _ in spread]
+        slots.update({op.outputs[i]: next(index) for i in self.outputs})
+        for i, what in self.about:
+            if i < fixed:
+                slots[f"{name_of[i]}_{what}"] = next(index)
+            else:
+                slots.setdefault(f"{op.variadic}_{what}", []).append(next(index))
+        self.kept = len(inputs + spread)
+        self.pick = _picker(inputs + spread)
+        self.tensors = self.kept + len(self.outputs)
+        self.more = bool(self.outputs or self.about)
+        slots.update({name: next(index) for name in op.params})
+        extra = next(index)
+        self.calls: list[tuple[Rule, tuple[int | None, ...], Any, Any]] = []
+        for rule in rules:
+            targets = [k for k, i in enumerate(wanted) if rule_of[name_of[i]] is rule]
+            if rule.joint:
+                places = {name_of[wanted[k]]: k for k in targets}
+                into = tuple(places.get(name) for name in rule.names)
+                self.calls.append((rule, into, _getter(rule, slots, extra), tuple(places)))
+            else:
+                for k in targets:
+                    get = _getter(rule, slots, extra)
+                    self.calls.append((rule, (k,), get, wanted[k] - fixed))
+
+
+def _picker(positions: tuple[int, ...]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """Return what takes the items at positions as a tuple; itemgetter does it in C."""
+    if len(positions) == 1:
+        return itemgetter(slice(positions[0], positions[0] + 1))
+    return itemgetter(*positions) if positions else itemgetter(slice(0))
+
+
+def _getter(
+    rule: Rule, slots: Mapping[str, Any], extra: int
+) -> Callable[[list[Any]], tuple[Any, ...]]:
+    """Return what picks the rule's arguments from the list of values."""
+    where = [slots.get(name, extra) for name in rule.takes]
+    if any(isinstance(i, list) for i in where):
+        return lambda values: tuple(
+            [values[j] for j in i] if isinstance(i, list) else values[i] for i in where
+        )
+    return _picker(tuple(where))
