@@ -11,7 +11,7 @@ if (_checkout / "kernels" / "cpu").is_dir():
 import numpy as _np
 from numpy import e, inf, nan, newaxis, pi
 
-from . import autograd, backends, data, nn, ops, optim, random
+from . import autograd, backends, data, fft, linalg, nn, ops, optim, random
 from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck
@@ -61,6 +61,7 @@ __all__ = [
     "detect_anomaly",
     "e",
     "enable_grad",
+    "fft",
     "float16",
     "float32",
     "float64",
@@ -77,6 +78,7 @@ __all__ = [
     "is_grad_enabled",
     "jacobian",
     "jvp",
+    "linalg",
     "load",
     "manual_seed",
     "nan",

@@ -34,13 +34,30 @@ NAMES = frozenset(
     """.split()
 )
 
+#: The same for `xp.linalg` and `xp.fft`.
+LINALG_NAMES = frozenset("cholesky cross det eigh eigvalsh inv qr slogdet solve svd".split())
+FFT_NAMES = frozenset("fftfreq fftn ifftn irfftn rfftfreq rfftn".split())
 
-class Namespace:
-    """The strict namespace `xp` that every `forward` is written against.
 
-    A forward that runs on one backend runs on all: a name outside `NAMES` is an AttributeError
+class Strict:
+    """Some names of a module, and no other.
+
+    A forward that runs on one backend runs on all: a name outside `names` is an AttributeError
     everywhere, also where the library behind it has that name.
     """
+
+    def __init__(self, module: ModuleType | Any, names: frozenset[str]) -> None:
+        vars(self).update({name: getattr(module, name) for name in names})
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{name!r} is not in the strict namespace: it holds only what NumPy and CuPy share "
+            "(minigrad.backends.NAMES, LINALG_NAMES, FFT_NAMES)"
+        )
+
+
+class Namespace(Strict):
+    """The strict namespace `xp` that every `forward` is written against."""
 
     def __init__(
         self,
@@ -49,7 +66,9 @@ class Namespace:
         refuse: Callable[..., None],
         wraps_indices: bool,
     ) -> None:
-        vars(self).update({name: getattr(module, name) for name in NAMES})
+        super().__init__(module, NAMES)
+        self.linalg = Strict(module.linalg, LINALG_NAMES)
+        self.fft = Strict(module.fft, FFT_NAMES)
         #: scatter_add(x, key, values): x[key] += values, duplicates accumulated, x written
         self.scatter_add = scatter_add
         #: refuse(bad, values, what, error=ValueError): an error where bad is true, raised now or
@@ -57,12 +76,6 @@ class Namespace:
         self.refuse = refuse
         #: whether an index out of range wraps around unnoticed instead of raising
         self.wraps_indices = wraps_indices
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{name!r} is not in the strict namespace: it holds only what NumPy and CuPy share "
-            "(minigrad.backends.NAMES)"
-        )
 
 
 def device_backend(

@@ -78,13 +78,15 @@ class Op:
         parameters are array inputs (`*xs`: any number; `=None`: optional), keyword-only ones are
         hashable constants. Never returns an input object itself.
     vjp: input name -> rule, or a tuple of names -> one joint rule that returns as many cotangents.
-        No rules at all: the result leaves the tape. A rule's signature says what the tape keeps:
+        No rules at all: the result leaves the tape, unless `differentiable`. A rule's signature
+        says what the tape keeps:
         the cotangent `g` (`g_<output>` where there are several outputs; None where one was not
         used), an input, `<input>_shape`, `<input>_dtype`, an output, a param, the `position` in
         a variadic input, or, in a joint rule, `wanted`: the names that need a cotangent.
     outputs: names of the outputs; residuals are outputs that only rules use.
     writes: inputs that forward changes in place.
     elementwise: inputs broadcast, so cotangents are summed back to the inputs' shapes.
+    differentiable: there is a derivative, so an input that has no rule must not require grad.
     promotes: names of the inputs brought to one dtype; where elementwise, all unless given.
     floating: integer inputs become the default dtype first.
     view: the output may share the first input's memory.
@@ -103,6 +105,7 @@ class Op:
         outputs: tuple[str, ...] = ("out",),
         writes: tuple[str, ...] = (),
         elementwise: bool = False,
+        differentiable: bool = False,
         promotes: tuple[str, ...] | None = None,
         floating: bool = False,
         view: bool = False,
@@ -147,6 +150,7 @@ class Op:
             for key, function in vjp.items()
             for joint in [isinstance(key, tuple)]
         )
+        self.differentiable = differentiable or bool(self.rules)
         self.plans: dict[Any, Plan] = {}
         # One output and nothing beside it: what `apply` handles without a second look.
         self.plain = len(outputs) == 1 and not (writes or view or syncs or target)
@@ -529,11 +533,11 @@ def apply(
     if op.target is not None:
         backend = backends.get(params[op.target])
     outputs = _wrap_outputs(op, args, out, backend)
-    if tracked and op.rules and _recording.get():
+    if tracked and op.differentiable and _recording.get():
         record(op, args, params, outputs)
     elif tracked:
         for tensor in outputs:
-            tensor.index = UNRECORDED if op.rules else FLAT
+            tensor.index = UNRECORDED if op.differentiable else FLAT
     for i in op.writes:
         if args[i] is not None:
             args[i]._written()
@@ -601,10 +605,10 @@ def _finish(
     tensor._array, tensor.backend, tensor._writes, tensor.node = out, backend, None, None
     tensor.index = CONSTANT
     if tracked:
-        if op.rules and _recording.get():
+        if op.differentiable and _recording.get():
             record(op, args, params, (tensor,))
         else:
-            tensor.index = UNRECORDED if op.rules else FLAT
+            tensor.index = UNRECORDED if op.differentiable else FLAT
     return tensor
 
 

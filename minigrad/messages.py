@@ -25,7 +25,8 @@ EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, FloatingPointErro
 
 def explain(error: Exception, op: Any, args: Sequence[Any]) -> NoReturn:
     """Raise the error again with the op's name, its inputs and, for shapes, the offending axis."""
-    kind = next(k for k in (np.exceptions.AxisError, *EXPLAINED) if isinstance(error, k))
+    finer = np.exceptions.AxisError, np.linalg.LinAlgError
+    kind = next(k for k in (*finer, *EXPLAINED) if isinstance(error, k))
     detail = str(error)
     shapes = [a.shape for a in args if hasattr(a, "shape")]
     if op.elementwise and isinstance(error, ValueError) and (axis := _broken_axis(shapes)):

@@ -15,6 +15,7 @@ PLAIN = (bool, int, float, complex, str, type(None), EllipsisType, np.dtype)
 
 # What makes an array from host values; every other function needs an array to work on.
 CREATION = set("arange array asarray empty eye full linspace ones zeros".split())
+CREATION |= {"fft.fftfreq", "fft.rfftfreq"}
 
 # The keywords that NumPy 2.1 and CuPy 14 share, for each function that is not a ufunc.
 KEYWORDS = {
@@ -42,6 +43,13 @@ KEYWORDS = {
         "tril triu": "k",
         "ascontiguousarray broadcast_to matrix_transpose may_share_memory moveaxis nonzero": "",
         "permute_dims swapaxes where": "",
+        "linalg.cholesky linalg.det linalg.inv linalg.slogdet linalg.solve": "",
+        "linalg.cross": "axis",
+        "linalg.eigh linalg.eigvalsh": "UPLO",
+        "linalg.qr": "mode",
+        "linalg.svd": "full_matrices compute_uv",
+        "fft.fftn fft.ifftn fft.irfftn fft.rfftn": "s axes norm",
+        "fft.fftfreq fft.rfftfreq": "d",
     }.items()
     for name in names.split()
 }
@@ -120,7 +128,7 @@ class StrictArray:
 def wrapped(value):
     """Return what NumPy gave as the device would: no scalars, only arrays."""
     if isinstance(value, tuple | list):
-        return type(value)(map(wrapped, value))
+        return (list if isinstance(value, list) else tuple)(map(wrapped, value))
     if isinstance(value, np.ndarray | np.generic):
         return StrictArray(np.asarray(value))
     return value
@@ -148,21 +156,27 @@ def is_on_device(value):
     return isinstance(value, StrictArray)
 
 
+def in_numpy(name):
+    return operator.attrgetter(name)(np)
+
+
 def check(name, args, keywords):
     """Refuse calls that NumPy would take and CuPy would not."""
-    ufunc = isinstance(getattr(np, name), np.ufunc)
+    ufunc = isinstance(in_numpy(name), np.ufunc)
     unknown = set(keywords) - (set() if ufunc else KEYWORDS[name])
     if unknown:
         refuse(f"{name}({', '.join(sorted(unknown))}=): CuPy has no such keyword")
     if name not in CREATION and not is_on_device(args if ufunc else args[:1]):
         refuse(f"{name} of host values")
+    if name == "linalg.solve" and args[0].shape[:-1] != args[1].shape[:-1]:
+        refuse("linalg.solve of batches that do not match")
 
 
 def function(name):
     def call(*args, **keywords):
         check(name, args, keywords)
         keywords = {key: unwrapped(value) for key, value in keywords.items()}
-        return wrapped(getattr(np, name)(*unwrapped(args), **keywords))
+        return wrapped(in_numpy(name)(*unwrapped(args), **keywords))
 
     return call
 
@@ -220,13 +234,17 @@ def add_at(x, key, values):
     np.add.at(x._host, x._key(key), unwrapped(values))
 
 
+def module(names, prefix=""):
+    found = {name: in_numpy(prefix + name) for name in names}
+    return SimpleNamespace(
+        **{name: function(prefix + name) if callable(f) else f for name, f in found.items()}
+    )
+
+
 #: What stands for the `cupy` module: the strict names and nothing else.
-MODULE = SimpleNamespace(
-    **{
-        name: function(name) if callable(getattr(np, name)) else getattr(np, name)
-        for name in backends.NAMES
-    }
-)
+MODULE = module(backends.NAMES)
+MODULE.linalg = module(backends.LINALG_NAMES, "linalg.")
+MODULE.fft = module(backends.FFT_NAMES, "fft.")
 MODULE.add.at = add_at
 MODULE.add.reduce = MODULE.sum
 

@@ -11,7 +11,8 @@ from minigrad import backends
 from minigrad.engine import TABLE
 
 LAYOUTS = ["plain", "transposed", "strided", "reversed"]
-PRECISION = {HALF: 4e-3, SINGLE: 2e-6, DOUBLE: 1e-14, np.dtype(complex): 1e-14}
+PRECISION = {HALF: 4e-3, SINGLE: 2e-6, DOUBLE: 1e-14}
+PRECISION |= {np.dtype("complex64"): 2e-6, np.dtype("complex128"): 1e-14}
 
 
 def over(pairs):

@@ -50,6 +50,10 @@ REFUSED = {
     "writing host values": lambda x, host: x.__setitem__(0, host[0]),
     "host written to": lambda x, host: xp.add.at(x, (xp.asarray([0]),), host[:1]),
     "keywords CuPy lacks": lambda x, host: xp.max(x, initial=0),
+    "keywords CuPy lacks in linalg": lambda x, host: xp.linalg.cholesky(x, upper=True),
+    "host in linalg": lambda x, host: xp.linalg.solve(x, host),
+    "batches that CuPy does not broadcast": lambda x, host: xp.linalg.solve(x, xp.stack([x, x])),
+    "host values in fft": lambda x, host: xp.fft.fftn(host),
     "methods' keywords": lambda x, host: x.sum(where=x > 0),
 }
 
@@ -61,9 +65,13 @@ def test_it_refuses(what, x, host):
 
 
 def test_it_has_the_strict_names_and_no_other():
-    assert set(vars(xp)) == backends.NAMES
-    with pytest.raises(AttributeError, match="unstack"):
-        load().xp.unstack  # noqa: B018
+    assert set(vars(xp)) == backends.NAMES | {"linalg", "fft"}
+    assert set(vars(xp.linalg)) == backends.LINALG_NAMES
+    assert set(vars(xp.fft)) == backends.FFT_NAMES
+    for part, name in (("", "unstack"), ("linalg", "vecdot"), ("fft", "hfft")):
+        namespace = getattr(load().xp, part) if part else load().xp
+        with pytest.raises(AttributeError, match=name):
+            getattr(namespace, name)
 
 
 def test_results_stay_on_the_device(x):

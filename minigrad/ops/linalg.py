@@ -1,15 +1,24 @@
-"""Linear algebra: products of matrices, vectors and batches of them."""
+"""Linear algebra: products of matrices, vectors and batches of them, factorizations, solving."""
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from operator import index
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..engine import Op, Tensor
+from .axes import axes_of, axis_of
+from .creation import eye, zeros_like
 from .elementwise import conj_of
 from .reductions import sum_to
-from .shape import expand_dims
+from .shape import expand_dims, permute_dims
 
 __all__ = [
     "matmul",
+    "tensordot",
+    "vecdot",
 ]
 
 
@@ -56,3 +65,314 @@ matmul = Op(
     complex_rules=True,
 )
 """The matrix product, over leading batch axes that broadcast; 1-d operands are a row, a column."""
+
+
+def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
+    """Sum of conj(x1) · x2 along an axis of the same length in both; the other axes broadcast."""
+    x1, x2 = _axis_last("vecdot", x1, axis), _axis_last("vecdot", x2, axis)
+    if x1.shape[-1] != x2.shape[-1]:
+        raise ValueError(
+            f"vecdot: the vectors have lengths {x1.shape[-1]} and {x2.shape[-1]}; expected the "
+            "same along the axis of both"
+        )
+    return (expand_dims(conj_of(x1), -2) @ expand_dims(x2, -1))[..., 0, 0]
+
+
+def _axis_last(name: str, x: Tensor, axis: int) -> Tensor:
+    at = axis_of(name, axis, x.shape)
+    return permute_dims(x, (*range(at), *range(at + 1, x.ndim), at))
+
+
+def tensordot(
+    x1: Tensor, x2: Tensor, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2
+) -> Tensor:
+    """Sum of products over pairs of axes; what is left of x1's axes comes first, then x2's.
+
+    axes: how many of the last axes of x1 to pair with the first of x2, or (axes of x1, axes of
+    x2). ValueError where two that are paired differ in length.
+    """
+    if isinstance(axes, Sequence):
+        left, right = (
+            axes_of("tensordot", a, x.shape) for a, x in zip(axes, (x1, x2), strict=True)
+        )
+    else:
+        count = index(axes)
+        if not 0 <= count <= min(x1.ndim, x2.ndim):
+            raise ValueError(
+                f"tensordot: {count} axes cannot be paired in shapes {x1.shape} and {x2.shape}"
+            )
+        left, right = tuple(range(x1.ndim - count, x1.ndim)), tuple(range(count))
+    summed = [x1.shape[a] for a in left]
+    if summed != [x2.shape[a] for a in right]:
+        raise ValueError(
+            f"tensordot: axes {left} of shape {x1.shape} and {right} of {x2.shape} differ in length"
+        )
+    rows = [a for a in range(x1.ndim) if a not in left]
+    columns = [a for a in range(x2.ndim) if a not in right]
+    inner = math.prod(summed)
+    shape = [x1.shape[a] for a in rows], [x2.shape[a] for a in columns]
+    matrix1 = permute_dims(x1, (*rows, *left)).reshape((math.prod(shape[0]), inner))
+    matrix2 = permute_dims(x2, (*right, *columns)).reshape((inner, math.prod(shape[1])))
+    return (matrix1 @ matrix2).reshape((*shape[0], *shape[1]))
+
+
+def outer(x1: Tensor, x2: Tensor, /) -> Tensor:
+    """The products of all elements of one vector (rows) with all of another (columns)."""
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"outer: expected two vectors, got shapes {x1.shape} and {x2.shape}")
+    return expand_dims(x1, 1) * x2
+
+
+def _cross_forward(xp: Any, x: Any, y: Any) -> Any:
+    if x.shape[-1:] != (3,) or y.shape[-1:] != (3,):
+        raise ValueError("expected vectors of length 3 along the axis of both")
+    return xp.linalg.cross(x, y)
+
+
+_cross: Op = Op(
+    "cross",
+    _cross_forward,
+    vjp=dict(x=lambda g, y: _cross(conj_of(y), g), y=lambda g, x: _cross(g, conj_of(x))),
+    elementwise=True,
+    complex_rules=True,
+)
+
+
+def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
+    """The cross product of vectors of length 3 along an axis; the other axes broadcast."""
+    out = _cross(_axis_last("cross", x1, axis), _axis_last("cross", x2, axis))
+    at = axis_of("cross", axis, out.shape)
+    return permute_dims(out, (*range(at), out.ndim - 1, *range(at, out.ndim - 1)))
+
+
+def _wide(x: Any) -> Any:
+    """Return float16 as float32: LAPACK has no other."""
+    return x.astype(np.float32) if getattr(x, "dtype", None) == np.float16 else x
+
+
+def _narrow(y: Any, like: Any) -> Any:
+    return y.astype(np.float16) if like.dtype == np.float16 and y.dtype.kind == "f" else y
+
+
+def _of_matrices(
+    name: str, forward: Callable[..., Any], *, square: bool = False, **more: Any
+) -> Op:
+    """An op of matrices in the last two axes of x, whose batch axes are all before them."""
+
+    @wraps(forward)
+    def checked(xp: Any, x: Any, *others: Any, **params: Any) -> Any:
+        if x.ndim < 2:
+            raise ValueError("expected matrices, which have at least two axes")
+        if square and x.shape[-1] != x.shape[-2]:
+            raise ValueError(f"expected square matrices, not {x.shape[-2]} by {x.shape[-1]}")
+        out = forward(xp, _wide(x), *map(_wide, others), **params)
+        return tuple([_narrow(y, x) for y in out]) if isinstance(out, tuple) else _narrow(out, x)
+
+    more = {"promotes": ("x",), "differentiable": True, **more}
+    return Op(name, checked, floating=True, **more)
+
+
+def _adjoint(xp: Any, x: Any) -> Any:
+    return xp.conj(xp.matrix_transpose(x))
+
+
+def _cholesky_forward(xp: Any, x: Any, *, upper: bool) -> Any:
+    if upper:
+        return _adjoint(xp, xp.linalg.cholesky(_adjoint(xp, x)))
+    return xp.linalg.cholesky(x)
+
+
+_cholesky = _of_matrices("cholesky", _cholesky_forward, square=True)
+
+
+def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
+    """The lower triangular L with L·Lᴴ = x, or the upper triangular U with Uᴴ·U = x.
+
+    x: symmetric or Hermitian; the triangle that is asked for is the one that is read.
+    numpy.linalg.LinAlgError, a ValueError, where x is not positive definite (nan on a GPU).
+    """
+    return _cholesky(x, upper=upper)
+
+
+det = _of_matrices("det", lambda xp, x: xp.linalg.det(x), square=True)
+"""The determinants of square matrices; of an empty matrix it is 1."""
+
+_slogdet = _of_matrices(
+    "slogdet",
+    lambda xp, x: tuple(xp.linalg.slogdet(x)),
+    square=True,
+    outputs=("sign", "logabsdet"),
+)
+
+
+class SlogdetResult(NamedTuple):
+    """The determinant as sign · exp(logabsdet)."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+def slogdet(x: Tensor, /) -> SlogdetResult:
+    """Sign (a number of modulus 1) and logarithm of |det x|: 0 and -inf where x is singular."""
+    return SlogdetResult(*_slogdet(x))
+
+
+inv = _of_matrices("inv", lambda xp, x: xp.linalg.inv(x), square=True)
+"""The inverses of square matrices.
+
+numpy.linalg.LinAlgError, a ValueError, where one is singular (nan on a GPU).
+"""
+
+
+def _solve_forward(xp: Any, x: Any, y: Any) -> Any:
+    if not y.ndim:
+        raise ValueError("expected a vector or matrices on the right, which have axes")
+    if y.shape[-2:][0] != x.shape[-1]:
+        raise ValueError(f"{x.shape[-1]} equations need as many right-hand sides")
+    right = y if y.ndim > 1 else y[:, None]
+    batch = np.broadcast_shapes(x.shape[:-2], right.shape[:-2])  # CuPy does not broadcast them
+    x = xp.broadcast_to(x, (*batch, *x.shape[-2:]))
+    right = xp.broadcast_to(right, (*batch, *right.shape[-2:]))
+    out = xp.linalg.solve(x, right)
+    return out if y.ndim > 1 else out[..., 0]
+
+
+_solve = _of_matrices("solve", _solve_forward, square=True, promotes=("x", "y"))
+
+
+def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
+    """The z with x1 @ z = x2, for a vector x2 or matrices; batch axes broadcast.
+
+    numpy.linalg.LinAlgError, a ValueError, where x1 is singular (nan on a GPU).
+    """
+    return _solve(x1, x2)
+
+
+_eigh = _of_matrices(
+    "eigh",
+    lambda xp, x: tuple(xp.linalg.eigh(x)),
+    square=True,
+    outputs=("eigenvalues", "eigenvectors"),
+)
+
+
+class EighResult(NamedTuple):
+    """Ascending real eigenvalues; orthonormal eigenvectors in the columns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+def eigh(x: Tensor, /) -> EighResult:
+    """Eigenvalues and eigenvectors of symmetric or Hermitian matrices, of the lower triangle."""
+    return EighResult(*_eigh(x))
+
+
+eigvalsh = _of_matrices("eigvalsh", lambda xp, x: xp.linalg.eigvalsh(x), square=True)
+"""The real eigenvalues of symmetric or Hermitian matrices, ascending; see `eigh`."""
+
+_qr = _of_matrices(
+    "qr", lambda xp, x, *, mode: tuple(xp.linalg.qr(x, mode=mode)), outputs=("Q", "R")
+)
+
+
+class QRResult(NamedTuple):
+    """Orthonormal columns Q and an upper triangular R."""
+
+    Q: Tensor
+    R: Tensor
+
+
+def qr(x: Tensor, /, *, mode: str = "reduced") -> QRResult:
+    """The factorization x = Q @ R; of m by n, with k = min(m, n), Q is m by k and R k by n.
+
+    mode: "complete" makes Q m by m and R m by n.
+    """
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f'qr: expected the mode "reduced" or "complete", got {mode!r}')
+    return QRResult(*_qr(x, mode=mode))
+
+
+_svd = _of_matrices(
+    "svd",
+    lambda xp, x, *, full_matrices: tuple(xp.linalg.svd(x, full_matrices=full_matrices)),
+    outputs=("U", "S", "Vh"),
+)
+
+
+class SVDResult(NamedTuple):
+    """Orthonormal columns U, descending singular values S, orthonormal rows Vh."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+def svd(x: Tensor, /, *, full_matrices: bool = True) -> SVDResult:
+    """The factorization x = (U · S) @ Vh; of m by n, with k = min(m, n), S has length k.
+
+    full_matrices: U is m by m and Vh n by n, with more columns and rows than S has elements; else
+    m by k and k by n.
+    """
+    return SVDResult(*_svd(x, full_matrices=full_matrices))
+
+
+svdvals = _of_matrices("svdvals", lambda xp, x: xp.linalg.svd(x, compute_uv=False))
+"""The singular values of matrices, descending."""
+
+
+def _negligible(s: Any, shape: tuple[int, ...], rtol: Any) -> Any:
+    """Return which singular values, descending, are too small to be told from 0."""
+    if rtol is None:
+        rtol = max(shape[-2:]) * float(np.finfo(s.dtype).eps)
+    elif hasattr(rtol, "ndim"):
+        rtol = rtol[..., None]
+    return s <= rtol * s[..., :1]
+
+
+def _pinv_forward(xp: Any, x: Any, rtol: Any = None) -> Any:
+    u, s, vh = xp.linalg.svd(x, full_matrices=False)
+    out = _negligible(s, x.shape, rtol)
+    inverse = xp.where(out, 0, 1 / xp.where(out, 1, s))
+    return xp.matmul(_adjoint(xp, vh) * inverse[..., None, :], _adjoint(xp, u))
+
+
+_pinv = _of_matrices("pinv", _pinv_forward)
+
+
+def pinv(x: Tensor, /, *, rtol: Any = None) -> Tensor:
+    """The Moore-Penrose pseudo-inverses of matrices.
+
+    rtol: singular values up to rtol times the largest count as 0; a number or one for each matrix;
+    max(m, n) · eps of the dtype where None.
+    """
+    return _pinv(x, rtol)
+
+
+def _matrix_rank_forward(xp: Any, x: Any, rtol: Any = None) -> Any:
+    s = xp.linalg.svd(x, compute_uv=False)
+    return xp.count_nonzero(xp.logical_not(_negligible(s, x.shape, rtol)), axis=-1)
+
+
+_matrix_rank = _of_matrices("matrix_rank", _matrix_rank_forward, differentiable=False)
+
+
+def matrix_rank(x: Tensor, /, *, rtol: Any = None) -> Tensor:
+    """The ranks of matrices: how many singular values count, see `pinv`. No derivative."""
+    return _matrix_rank(x, rtol)
+
+
+def matrix_power(x: Tensor, n: int, /) -> Tensor:
+    """The product of n times x; for n = 0 identity matrices, for n < 0 that of inverses."""
+    n = index(n)
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"matrix_power: expected square matrices, got shape {x.shape}")
+    if n == 0:
+        return zeros_like(x) + eye(x.shape[-1], dtype=x.dtype, backend=x.backend)
+    base = x if n > 0 else inv(x)
+    result = base
+    for bit in f"{abs(n):b}"[1:]:
+        result = result @ result
+        if bit == "1":
+            result = result @ base
+    return +result if result is x else result

@@ -7,6 +7,7 @@ A module for each family of ops; `rows` has what rows are made of.
 from . import (
     creation,
     elementwise,
+    fft,
     indexing,
     linalg,
     neural,
@@ -27,6 +28,7 @@ ROWS = {
     **elementwise.ELEMENTWISE,
     **transcendental.TRANSCENDENTAL,
     **piecewise.PIECEWISE,
+    **fft.FOURIER,
     **predicates.PREDICATES,
     **reductions.REDUCTIONS,
     **scans.SCANS,
