@@ -4,10 +4,12 @@ from .ops.linalg import (
     cholesky,
     cross,
     det,
+    diagonal,
     eigh,
     eigvalsh,
     inv,
     matmul,
+    matrix_norm,
     matrix_power,
     matrix_rank,
     outer,
@@ -18,7 +20,9 @@ from .ops.linalg import (
     svd,
     svdvals,
     tensordot,
+    trace,
     vecdot,
+    vector_norm,
 )
 from .ops.shape import matrix_transpose
 
@@ -26,10 +30,12 @@ __all__ = [
     "cholesky",
     "cross",
     "det",
+    "diagonal",
     "eigh",
     "eigvalsh",
     "inv",
     "matmul",
+    "matrix_norm",
     "matrix_power",
     "matrix_rank",
     "matrix_transpose",
@@ -41,5 +47,7 @@ __all__ = [
     "svd",
     "svdvals",
     "tensordot",
+    "trace",
     "vecdot",
+    "vector_norm",
 ]

@@ -39,6 +39,15 @@ def test_errors_name_the_function_that_was_called():
         mg.fft.fft(x, dim=0)
 
 
+@pytest.mark.parametrize("axes", [None, 1, (0, -1), ()])
+@pytest.mark.parametrize("name", ["fftshift", "ifftshift"])
+def test_shifts(name, axes):
+    x = np.arange(30.0).reshape(2, 5, 3)
+    found = getattr(mg.fft, name)(tensor(x), axes=axes)
+    np.testing.assert_array_equal(found.numpy(), getattr(np.fft, name)(x, axes=axes))
+    assert mg.gradcheck(lambda x: (getattr(mg.fft, name)(x, axes=axes) * x).sum(), [tensor(x)])
+
+
 def test_frequencies():
     assert mg.fft.fftfreq(4).dtype == mg.float32
     assert mg.fft.rfftfreq(4, d=0.5, dtype=mg.float16).tolist() == [0, 0.5, 1]

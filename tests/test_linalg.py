@@ -42,10 +42,12 @@ COMPLEX = {
     "cholesky upper": (lambda xp: lambda x: xp.linalg.cholesky(x, upper=True), POSITIVE),
     "cross": (lambda xp: lambda x: xp.linalg.cross(x, x[..., ::-1] * 2j), SQUARE),
     "det": (lambda xp: xp.linalg.det, SQUARE),
+    "diagonal": (lambda xp: lambda x: xp.linalg.diagonal(x, offset=-1), SQUARE),
     "eigh": (lambda xp: product(xp, "eigh"), HERMITIAN),
     "eigvalsh": (lambda xp: xp.linalg.eigvalsh, HERMITIAN),
     "inv": (lambda xp: xp.linalg.inv, SQUARE),
     "matmul": (lambda xp: lambda x: xp.linalg.matmul(x, x), SQUARE),
+    "matrix_norm": (lambda xp: lambda x: xp.linalg.matrix_norm(x, ord=-2), SQUARE),
     "matrix_power": (lambda xp: lambda x: xp.linalg.matrix_power(x, -3), SQUARE),
     "matrix_rank": (lambda xp: lambda x: xp.asarray(xp.linalg.matrix_rank(x)), WIDE),
     "matrix_transpose": (lambda xp: xp.linalg.matrix_transpose, WIDE),
@@ -57,7 +59,9 @@ COMPLEX = {
     "svd": (lambda xp: product(xp, "svd", full_matrices=False), WIDE),
     "svdvals": (lambda xp: xp.linalg.svdvals, WIDE),
     "tensordot": (lambda xp: lambda x: xp.linalg.tensordot(x, x, axes=((0, 2), (0, 1))), SQUARE),
+    "trace": (lambda xp: lambda x: xp.linalg.trace(x, offset=1), SQUARE),
     "vecdot": (lambda xp: lambda x: xp.linalg.vecdot(x, 1j * x, axis=-2), SQUARE),
+    "vector_norm": (lambda xp: lambda x: xp.linalg.vector_norm(x, axis=(0, 2), ord=3), SQUARE),
 }
 
 
@@ -98,11 +102,15 @@ def test_integers_become_the_default_dtype():
 
 DIFFERENTIABLE = {
     "cross": lambda x, y: mg.linalg.cross(x, y, axis=0),
+    "diagonal": lambda x, y: mg.linalg.diagonal(x * y, offset=1),
+    "matrix_norm": lambda x, y: mg.linalg.matrix_norm(x) + mg.linalg.matrix_norm(y, ord=1),
     "matrix_power": lambda x, y: mg.linalg.matrix_power(x, 3) + mg.linalg.matrix_power(y, 1),
     "matrix_transpose": lambda x, y: mg.linalg.matrix_transpose(x) * y,
     "outer": lambda x, y: mg.linalg.outer(x[0], y[1]),
     "tensordot": lambda x, y: mg.tensordot(x, y, axes=1) + mg.tensordot(x, y),
     "tensordot over pairs": lambda x, y: mg.tensordot(x, y, axes=((-1,), (1,))),
+    "trace": lambda x, y: mg.linalg.trace(x @ y),
+    "vector_norm": lambda x, y: mg.linalg.vector_norm(x - y, axis=1),
     "vecdot": lambda x, y: mg.vecdot(x, y) + mg.vecdot(x, y[0], axis=-1),
 }
 
@@ -129,6 +137,22 @@ def test_empty_products():
     assert mg.linalg.outer(x[0], mg.ones(2)).shape == (0, 2)
     assert mg.linalg.matrix_power(mg.zeros((0, 2, 2)), 0).shape == (0, 2, 2)
     assert mg.linalg.matrix_rank(mg.zeros((2, 0, 3))).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("ord", ["fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf])
+def test_matrix_norms(ord, keepdims):
+    x = RNG.normal(size=(2, 3, 4))
+    found = mg.linalg.matrix_norm(tensor(x), ord=ord, keepdims=keepdims)
+    wanted = np.linalg.matrix_norm(x, ord=ord, keepdims=keepdims)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-13)
+
+
+def test_traces_of_small_integers():
+    x = tensor(np.full((3, 3), 100, np.int8))
+    assert mg.linalg.trace(x).item() == 300 and mg.linalg.trace(x).dtype == mg.int64
+    assert mg.linalg.trace(x, offset=-2, dtype=mg.float32).dtype == mg.float32
 
 
 @pytest.mark.parametrize("power", [-2, -1, 0, 1, 2, 7])
@@ -164,6 +188,8 @@ def test_ranks_of_a_batch_with_a_tolerance_each():
         ("tensordot", lambda x: mg.tensordot(x, x, axes=3), r"3 axes cannot be paired.*\(2, 3\)"),
         ("outer", lambda x: mg.linalg.outer(x, x), r"two vectors.*\(2, 3\)"),
         ("matrix_power", lambda x: mg.linalg.matrix_power(x, 2), r"square.*\(2, 3\)"),
+        ("matrix_norm", lambda x: mg.linalg.matrix_norm(x, ord=3), "ord is .*not 3"),
+        ("diagonal", lambda x: mg.linalg.diagonal(x[0]), "axis -2"),
         ("qr", lambda x: mg.linalg.qr(x, mode="raw"), r"mode.*'raw'"),
     ],
 )

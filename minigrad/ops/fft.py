@@ -10,8 +10,10 @@ from .. import backends
 from ..arrays import as_dtype, get_default_dtype
 from ..backends import Backend
 from ..engine import Op, Tensor, apply
+from ..methods import Axis
 from .axes import axes_of, axis_of
 from .elementwise import conj
+from .shape import roll
 
 __all__: list[str] = []  # they are called through mg.fft
 
@@ -168,6 +170,21 @@ def hfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "ba
 def ihfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The inverse of `hfft`: the first half of a Hermitian signal, from real x."""
     return conj(_along("ihfft", _rfftn, x, n, axis, _OTHER_WAY.get(norm, norm)))
+
+
+def fftshift(x: Tensor, /, *, axes: Axis = None) -> Tensor:
+    """Move the frequency 0 from the first place to the middle of axes, all where None."""
+    return _shifted("fftshift", x, axes, 1)
+
+
+def ifftshift(x: Tensor, /, *, axes: Axis = None) -> Tensor:
+    """The inverse of `fftshift`."""
+    return _shifted("ifftshift", x, axes, -1)
+
+
+def _shifted(name: str, x: Tensor, axes: Axis, sign: int) -> Tensor:
+    chosen = axes_of(name, axes, x.shape)
+    return roll(x, tuple([sign * (x.shape[a] // 2) for a in chosen]), chosen)
 
 
 _fftfreq = Op("fftfreq", lambda xp, *, n, d, dtype: xp.astype(xp.fft.fftfreq(n, d), dtype))

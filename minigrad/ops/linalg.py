@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Op, Tensor
+from ..methods import Axis
 from .axes import axes_of, axis_of
 from .creation import eye, zeros_like
 from .elementwise import conj_of
-from .reductions import sum_to
-from .shape import expand_dims, permute_dims
+from .reductions import max as greatest
+from .reductions import min as least
+from .reductions import norm, sum, sum_to
+from .shape import diagonal as diagonal_of
+from .shape import expand_dims, moveaxis, permute_dims, squeeze
 
 __all__ = [
     "matmul",
@@ -79,8 +83,7 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
 
 
 def _axis_last(name: str, x: Tensor, axis: int) -> Tensor:
-    at = axis_of(name, axis, x.shape)
-    return permute_dims(x, (*range(at), *range(at + 1, x.ndim), at))
+    return moveaxis(x, axis_of(name, axis, x.shape), -1)
 
 
 def tensordot(
@@ -140,9 +143,47 @@ _cross: Op = Op(
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """The cross product of vectors of length 3 along an axis; the other axes broadcast."""
-    out = _cross(_axis_last("cross", x1, axis), _axis_last("cross", x2, axis))
-    at = axis_of("cross", axis, out.shape)
-    return permute_dims(out, (*range(at), out.ndim - 1, *range(at, out.ndim - 1)))
+    return moveaxis(_cross(_axis_last("cross", x1, axis), _axis_last("cross", x2, axis)), -1, axis)
+
+
+def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
+    """The diagonals of matrices, above the main one for a positive offset: a view."""
+    return diagonal_of(x, offset, -2, -1)
+
+
+def trace(x: Tensor, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
+    """The sums of the diagonals of matrices, see `diagonal` and, for dtypes, `sum`."""
+    return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
+
+
+def vector_norm(
+    x: Tensor, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
+) -> Tensor:
+    """(Σ |x|ᵖ)^(1/p) for p = ord over axes, all where None: see `minigrad.norm`."""
+    return norm(x, ord, axis, keepdims=keepdims)
+
+
+def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
+    """Norms of the matrices in the last two axes.
+
+    ord: "fro", the root of the sum of |x|²; 1 or inf, the greatest sum of |x| in a column or in a
+    row; 2, the greatest singular value; -1, -inf, -2, the least of these; "nuc", the sum of the
+    singular values.
+    """
+    if ord == "fro":
+        return norm(x, axis=(-2, -1), keepdims=keepdims)
+    extreme = greatest if ord in (1, 2, math.inf) else least
+    if ord in ("nuc", 2, -2):
+        reduced = sum if ord == "nuc" else extreme
+        out = expand_dims(reduced(svdvals(x), axis=-1, keepdims=True), -1)
+    elif ord in (1, -1, math.inf, -math.inf):
+        along, across = (-2, -1) if abs(float(ord)) == 1 else (-1, -2)
+        out = extreme(norm(x, 1, along, keepdims=True), axis=across, keepdims=True)
+    else:
+        raise ValueError(
+            f"matrix_norm: ord is 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, not {ord!r}"
+        )
+    return out if keepdims else squeeze(out, (-2, -1))
 
 
 def _wide(x: Any) -> Any:
