@@ -1,0 +1,58 @@
+"""Running one call on NumPy arrays and on tensors, and comparing what comes out."""
+
+import numpy as np
+
+import minigrad as mg
+
+
+def numbers(shape, dtype, seed=0):
+    """Return values of a dtype, both signs where it has them, small enough for every function."""
+    rng, dtype = np.random.default_rng(seed), np.dtype(dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind in "iu":
+        return rng.integers(-4 if dtype.kind == "i" else 0, 6, shape).astype(dtype)
+    values = rng.normal(scale=2.0, size=shape)
+    if dtype.kind == "c":
+        values = values + 1j * rng.normal(scale=2.0, size=shape)
+    return np.asarray(values).astype(dtype)
+
+
+def on(backend, value):
+    """Return value with its arrays as tensors on a backend."""
+    if isinstance(value, tuple | list):
+        return type(value)(on(backend, v) for v in value)
+    return mg.tensor(value, backend=backend) if isinstance(value, np.ndarray) else value
+
+
+def assert_same(found, expected, eps=0.0):
+    """Fail unless found is expected as tensors: structure, shape, dtype, values.
+
+    eps: the error allowed, in units of the dtype's precision; at 0 the bits agree, the sign of
+    zero included; nan is nan.
+    """
+    if isinstance(expected, tuple | list):
+        assert isinstance(found, tuple | list), f"expected a {type(expected)}, got {type(found)}"
+        assert getattr(found, "_fields", ()) == getattr(expected, "_fields", ())
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other, eps)
+        return
+    expected = np.asarray(expected)
+    assert type(found) is mg.Tensor, f"expected a tensor, got {type(found)}"
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    array = found.to_host()
+    if expected.dtype.kind not in "fc":
+        np.testing.assert_array_equal(array, expected)
+    elif eps:
+        precision = eps * np.finfo(expected.dtype).eps
+        np.testing.assert_allclose(array, expected, rtol=precision, atol=precision)
+    else:
+        array, expected = parts(array), parts(expected)
+        np.testing.assert_array_equal(array, expected)
+        is_zero = expected == 0
+        np.testing.assert_array_equal(np.signbit(array[is_zero]), np.signbit(expected[is_zero]))
+
+
+def parts(array):
+    """Return real and imaginary parts side by side."""
+    return np.stack([array.real, array.imag]) if array.dtype.kind == "c" else array
