@@ -56,23 +56,23 @@ def test_a_dtype_is_itself_and_no_other(name):
 def assert_allows_what(standard, ours, implicit=False):
     """Fail unless ours takes every call that the standard allows, with the same meaning.
 
-    Further keywords with a default and further defaults are allowed. implicit: the caller is
-    Python's syntax, which names no argument.
+    Keywords may be given by place as well; further ones, and further defaults, are allowed.
+    implicit: the caller is Python's syntax, which names no argument.
     """
     kinds = inspect.Parameter
     expected, found = standard.parameters, ours.parameters
-    by_place = [p for p in expected.values() if p.kind is not kinds.KEYWORD_ONLY]
-    assert [p.name for p in by_place] == list(found)[: len(by_place)]
+    wider = {kinds.KEYWORD_ONLY} | ({kinds.POSITIONAL_ONLY} if implicit else set())
+    by_place = [p.name for p in expected.values() if p.kind is not kinds.KEYWORD_ONLY]
+    assert by_place == list(found)[: len(by_place)]
     for name, parameter in expected.items():
         kind = found[name].kind
-        assert kind is parameter.kind or (implicit and kind is kinds.POSITIONAL_OR_KEYWORD), name
+        may_be_both = parameter.kind in wider and kind is kinds.POSITIONAL_OR_KEYWORD
+        assert kind is parameter.kind or may_be_both, name
         if parameter.default is not kinds.empty:
             assert found[name].default == parameter.default, name
             assert type(found[name].default) is type(parameter.default), name
     for name in found.keys() - expected.keys():
-        kind = found[name].kind
-        optional = kind is kinds.KEYWORD_ONLY and found[name].default is not kinds.empty
-        assert optional or kind is kinds.VAR_KEYWORD, name
+        assert found[name].default is not kinds.empty or found[name].kind is kinds.VAR_KEYWORD
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

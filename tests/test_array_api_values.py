@@ -105,7 +105,7 @@ def test_functions_of_one_array_at_special_values(backend, name):
     for dtype in UNARY[name]:
         x = edges(dtype)
         compare(backend, name, x)
-        compare(backend, name, x[3])
+        compare(backend, name, x[-1:].reshape(()))
 
 
 @pytest.mark.parametrize("name", BINARY)
@@ -123,7 +123,7 @@ def test_functions_of_two_arrays_at_special_values(backend, name):
         x = few_edges(dtype)
         y = fits(name, x, x)
         compare(backend, name, x[:, None], y)
-        compare(backend, name, x[0], y)
+        compare(backend, name, x[:1].reshape(()), y)
 
 
 @pytest.mark.parametrize("name", BINARY)
