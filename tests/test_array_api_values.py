@@ -3,6 +3,7 @@
 Where the standard and NumPy part (`sort(descending=True)`, the default dtype), the tables say so.
 """
 
+import warnings
 from itertools import product
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from against_numpy import assert_same, numbers, on
-from hypothesis import given
+from hypothesis import given, settings
 from standard import BINARY, KINDS, PROMOTIONS, SCALARS, SIGNATURES, TAKES, UNARY
 
 import minigrad as mg
@@ -145,6 +146,7 @@ FLOATING_UNARY = sorted(name for name in UNARY if "float64" in UNARY[name])
 FLOATING_BINARY = sorted(name for name in BINARY if "float64" in BINARY[name])
 
 
+@settings(max_examples=300)
 @given(
     st.sampled_from(FLOATING_UNARY),
     st.sampled_from(TAKES["floating"]),
@@ -156,6 +158,7 @@ def test_functions_of_any_array(backend, name, dtype, shape, data):
         compare(backend, name, data.draw(arrays_of.arrays(dtype, shape)))
 
 
+@settings(max_examples=300)
 @given(
     st.sampled_from(FLOATING_BINARY),
     st.sampled_from([pair for pair in PROMOTIONS if {*pair} <= {*TAKES["floating"]}]),
@@ -168,6 +171,7 @@ def test_functions_of_any_two_arrays(backend, name, dtypes, shapes, data):
         compare(backend, name, *(data.draw(arrays_of.arrays(*pair)) for pair in pairs))
 
 
+@settings(max_examples=300)
 @given(
     st.sampled_from(sorted({*UNARY, *BINARY})),
     st.sampled_from(KINDS["integral"]),
@@ -653,6 +657,53 @@ def test_a_function_is_numpys(backend, name):
                 expected = UNIQUE_UP_TO[name](np, expected)
                 found = UNIQUE_UP_TO[name](mg, found)
             assert_same(found, expected, eps_on(backend, eps))
+
+
+def any_axis(shape, several=False):
+    """Draw an axis of a shape, or a tuple of them, or None."""
+    one = st.integers(-len(shape), len(shape) - 1) if shape else st.nothing()
+    some = st.lists(one, unique_by=lambda axis: axis % len(shape)).map(tuple) if shape else one
+    return st.none() | one | some if several else one
+
+
+REDUCTIONS = {
+    **dict.fromkeys("sum prod".split(), "numeric"),
+    **dict.fromkeys("max min".split(), "real"),
+    **dict.fromkeys("var std".split(), "real floating"),
+    **dict.fromkeys("all any count_nonzero".split(), "any"),
+    "mean": "floating",
+}
+ALONG = {
+    **dict.fromkeys("argmax argmin sort argsort".split(), "real"),
+    **dict.fromkeys("cumulative_sum cumulative_prod diff".split(), "numeric"),
+    **dict.fromkeys("flip unstack".split(), "any"),
+}
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(sorted({**REDUCTIONS, **ALONG})),
+    arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+    st.data(),
+)
+def test_functions_along_any_axis(backend, name, shape, data):
+    dtype = data.draw(st.sampled_from(TAKES[{**REDUCTIONS, **ALONG}[name]]))
+    x = numbers(shape, dtype, seed=data.draw(st.integers(0, 3)))
+    if name in REDUCTIONS:
+        keywords = {"axis": data.draw(any_axis(shape, True)), "keepdims": data.draw(st.booleans())}
+    elif shape:
+        keywords = {"axis": data.draw(any_axis(shape))}
+    else:
+        return
+    try:
+        with warnings.catch_warnings(action="ignore"):  # NumPy warns of the mean of nothing
+            expected = getattr(REFERENCE, name)(x, **keywords)
+    except ValueError:
+        with pytest.raises(ValueError):
+            getattr(mg, name)(mg.tensor(x, backend=backend), **keywords)
+    else:
+        found = getattr(mg, name)(mg.tensor(x, backend=backend), **keywords)
+        assert_same(found, expected, eps_on(backend, 256))
 
 
 # Creation from nothing
