@@ -25,22 +25,38 @@ def on(backend, value):
     return mg.tensor(value, backend=backend) if isinstance(value, np.ndarray) else value
 
 
-def assert_same(found, expected, eps=0.0):
-    """Fail unless found is expected as tensors: structure, shape, dtype, values.
+def hosted(value):
+    """Return value with its tensors as arrays."""
+    if isinstance(value, tuple | list):
+        return [hosted(v) for v in value]
+    return value.to_host()
 
-    eps: the error allowed, in units of the dtype's precision; at 0 the bits agree, the sign of
-    zero included; nan is nan.
-    """
+
+def assert_alike(found, expected):
+    """Fail unless found is expected as tensors, but for the values: structure, shapes, dtypes."""
     if isinstance(expected, tuple | list):
         assert isinstance(found, tuple | list), f"expected a {type(expected)}, got {type(found)}"
         assert getattr(found, "_fields", ()) == getattr(expected, "_fields", ())
         for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other)
+    else:
+        expected = np.asarray(expected)
+        assert type(found) is mg.Tensor, f"expected a tensor, got {type(found)}"
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+
+
+def assert_same(found, expected, eps=0.0):
+    """Fail unless found is expected as tensors: structure, shapes, dtypes, values.
+
+    eps: the error allowed, in units of the dtype's precision; at 0 the bits agree, the sign of
+    zero included; nan is nan.
+    """
+    assert_alike(found, expected)
+    if isinstance(expected, tuple | list):
+        for one, other in zip(found, expected, strict=True):
             assert_same(one, other, eps)
         return
-    expected = np.asarray(expected)
-    assert type(found) is mg.Tensor, f"expected a tensor, got {type(found)}"
-    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-    array = found.to_host()
+    array, expected = found.to_host(), np.asarray(expected)
     if expected.dtype.kind not in "fc":
         np.testing.assert_array_equal(array, expected)
     elif eps:
