@@ -75,6 +75,24 @@ def assert_allows_what(standard, ours, implicit=False):
         assert found[name].default is not kinds.empty or found[name].kind is kinds.VAR_KEYWORD
 
 
+@pytest.mark.parametrize(
+    "ours",
+    [
+        lambda x, /, *, axis=None: None,
+        lambda x, /, *, keepdims=False: None,
+        lambda x, /, *, axis=0, keepdims=False: None,
+        lambda x, /, *, axis=None, keepdims=0: None,
+        lambda x, y, /, *, axis=None, keepdims=False: None,
+        lambda x, *, axis=None, keepdims=False: None,
+        lambda x, /, *, axis=None, keepdims=False, more: None,
+        lambda *args, **keywords: None,
+    ],
+)
+def test_another_signature_is_noticed(ours):
+    with pytest.raises((AssertionError, KeyError)):
+        assert_allows_what(SIGNATURES["max"], inspect.signature(ours))
+
+
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_a_function_has_the_signature_of_the_standard(name):
     assert_allows_what(SIGNATURES[name], inspect.signature(named(name)))

@@ -32,6 +32,26 @@ def eps_on(backend, eps=0.0):
     return eps or (0.0 if backends.get(backend).device != "cuda:0" else 4.0)
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (np.float64(1.0), np.float32(1.0)),
+        (np.zeros(1), np.zeros(())),
+        (np.zeros(2), np.zeros(3)),
+        (np.array(0.0), np.array(-0.0)),
+        (np.array(complex(1.0, -0.0)), np.array(complex(1.0, 0.0))),
+        (np.array(np.nan), np.array(1.0)),
+        (np.array(1.0), np.nextafter(1.0, 2.0)),
+        (np.array([1, 2]), np.array([1, 3])),
+        ((np.zeros(1),), (np.zeros(1), np.zeros(1))),
+        ((np.zeros(1), np.ones(1)), np.linalg.slogdet(np.eye(2))),
+    ],
+)
+def test_a_difference_is_noticed(found, expected):
+    with pytest.raises((AssertionError, ValueError)):
+        assert_same(on("numpy", found if isinstance(found, tuple) else np.asarray(found)), expected)
+
+
 # Elementwise functions
 
 SHAPES = [(), (0,), (5,), (2, 0, 3), (2, 3, 4)]
