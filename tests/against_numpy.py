@@ -9,13 +9,14 @@ def numbers(shape, dtype, seed=0):
     """Return values of a dtype, both signs where it has them, small enough for every function."""
     rng, dtype = np.random.default_rng(seed), np.dtype(dtype)
     if dtype.kind == "b":
-        return rng.random(shape) < 0.5
-    if dtype.kind in "iu":
-        return rng.integers(-4 if dtype.kind == "i" else 0, 6, shape).astype(dtype)
-    values = rng.normal(scale=2.0, size=shape)
-    if dtype.kind == "c":
-        values = values + 1j * rng.normal(scale=2.0, size=shape)
-    return np.asarray(values).astype(dtype)
+        values = rng.random(shape) < 0.5
+    elif dtype.kind in "iu":
+        values = rng.integers(-4 if dtype.kind == "i" else 0, 6, shape)
+    else:
+        values = rng.normal(scale=2.0, size=shape)
+        if dtype.kind == "c":
+            values = values + 1j * rng.normal(scale=2.0, size=shape)
+    return np.asarray(values, dtype)
 
 
 def on(backend, value):
