@@ -18,7 +18,6 @@ from .engine import (
     Node,
     Op,
     Tensor,
-    backward,
     enable_grad,
     is_grad_enabled,
     no_grad,
@@ -28,7 +27,7 @@ from .engine import (
 from .messages import require_alike
 from .ops.creation import zeros
 from .ops.random import noting_draws, redrawing
-from .transforms import Function, is_outside, nodes_since
+from .transforms import Function, is_outside, nodes_since, pull
 from .trees import Structure, flatten
 
 __all__ = ["checkpoint", "custom_vjp"]
@@ -51,7 +50,8 @@ def _op(name: str, kept: int, others: int, outputs: int) -> Op:
         return values[-1].pull_back(values[:outputs], values[outputs:-1])
 
     forward = _with_names(lambda: None, ["xp", *names], ["of"])
-    return Op(name, forward, {names: _with_names(rule, [*gs, *xs, "of"])}, outputs=ys, listed=False)
+    vjp = {names: _with_names(rule, [*gs, *xs, "of"])}
+    return Op(name, forward, vjp, outputs=ys, complex_rules=True, listed=False)
 
 
 def _with_names(function: Function, names: Sequence[str], keywords: Sequence[str] = ()) -> Function:
@@ -88,12 +88,10 @@ class _Edge:
 
 def _edges(since: int, ys: Sequence[Tensor]) -> dict[tuple[int, int], _Edge]:
     """Return the places outside from which ys were computed, by node id and index."""
-    outside = [_Edge(y.node, y.index) for y in ys if y.node and is_outside(y.node, since)]
+    edges = [_Edge(y.node, y.index) for y in ys if y.node is not None]
     for node in nodes_since(since, ys):
-        for edge in map(_Edge, node.parents, node.indices):
-            if is_outside(edge.node, since):
-                outside.append(edge)
-    return {(edge.node.id, edge.index): edge for edge in outside}
+        edges += map(_Edge, node.parents, node.indices)
+    return {(e.node.id, e.index): e for e in edges if is_outside(e.node, since)}
 
 
 _BLANK = object()  # where a tensor was: the tape holds it
@@ -154,12 +152,8 @@ class _Recomputation:
                 f"checkpoint: called again in backward, {self} used other values or returned other "
                 "shapes than before; what it depends on must stay, or be an argument"
             )
-        roots = [
-            (y.node, y.index, g) for y, g in zip(ys, gs, strict=True) if y.node and g is not None
-        ]
-        targets: list[Any] = list(edges.values())
-        found = backward(roots, targets, retain_graph=records, create_graph=records, stop=True)
-        by_key = dict(zip(edges, found, strict=True))
+        options = {"retain_graph": records, "create_graph": records, "stop": True}
+        by_key = dict(zip(edges, pull(ys, gs, [*edges.values()], **options), strict=True))
         # pop: where a tensor was given twice, the first place gets the whole of its cotangent.
         return [by_key.pop(key, None) if key else None for key in [*own, *self.closed_over]]
 

@@ -22,7 +22,7 @@ from .engine import (
     tick,
 )
 from .messages import require_alike
-from .ops.creation import arange, astype, zeros, zeros_like
+from .ops.creation import arange, astype, ones_like, zeros, zeros_like
 from .ops.shape import reshape, stack
 from .trees import flatten
 
@@ -52,6 +52,15 @@ def nodes_since(since: int, tensors: Iterable[Tensor]) -> list[Node]:
                 seen.add(parent)
                 stack.append(parent)
     return sorted(seen, key=attrgetter("id"))
+
+
+def pull(
+    ys: Iterable[Tensor], gs: Iterable[Tensor | None], targets: Sequence[Any], **options: bool
+) -> list[Tensor | None]:
+    """Return the cotangents of targets from those of ys, of which some may be off the tape."""
+    pairs = zip(ys, gs, strict=True)
+    roots = [(y.node, y.index, g) for y, g in pairs if y.node is not None and g is not None]
+    return backward(roots, targets, **options)
 
 
 class _Run:
@@ -128,12 +137,7 @@ class _Run:
         They are recorded only where someone outside can differentiate them.
         """
         records = is_grad_enabled() and (self.is_followed or bool(self.followed(gs)))
-        roots = [
-            (y.node, y.index, g)
-            for y, g in zip(self.ys, gs, strict=True)
-            if y.node is not None and g is not None
-        ]
-        found = backward(roots, self.xs, retain_graph=again or records, create_graph=records)
+        found = pull(self.ys, gs, self.xs, retain_graph=again or records, create_graph=records)
         return [zeros_like(x) if g is None else g for x, g in zip(self.xs, found, strict=True)]
 
     def like_inputs(self, values: Iterable[Any]) -> tuple[Any, ...]:
@@ -203,8 +207,7 @@ def value_and_grad(
                 f"grad: f must return one floating number, a tensor of shape (), got {came}; "
                 "reduce it with sum() or mean(), or use vjp or jacobian"
             )
-        one = zeros_like(run.ys[0]) + 1
-        grads = run.like_inputs(run.pull_back([one]))
+        grads = run.like_inputs(run.pull_back([ones_like(run.ys[0])]))
         value = run.outputs.build(run.ys)
         value, grads = run.released(((value, run.aux) if has_aux else value, grads))
         return value, (grads if isinstance(argnums, Sequence) else grads[0])
