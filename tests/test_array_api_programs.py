@@ -256,7 +256,7 @@ def test_a_program_has_the_right_gradients(backend, program):
     def total(*xs):
         found = program(*xs)
         found = found if isinstance(found, tuple) else (found,)
-        return sum(y.sum() if y.ndim else y for y in found if y.requires_grad)
+        return sum(y.sum() for y in found if y.dtype.kind == "f")
 
     xs = [mg.tensor(x, requires_grad=True, backend=backend) for x in PROGRAMS[program]]
     assert mg.gradcheck(total, xs)
