@@ -32,7 +32,7 @@ _round = elementwise(
 )
 
 
-def round(x: Any, decimals: int = 0) -> Tensor:
+def round(x: Any, /, decimals: int = 0) -> Tensor:
     """x rounded to a number of decimals, to tens where that is -1; halves go to the even side.
 
     Integers stay integers, complex numbers are rounded by parts. The derivative is 0.
@@ -106,6 +106,6 @@ _clip = elementwise(
 )
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     """Limit x to [min, max]; the derivative at a bound is 1, and max wins where min > max."""
     return positive(x) if min is None and max is None else _clip(x, min, max)
