@@ -35,6 +35,7 @@ from .ops.predicates import *
 from .ops.reductions import *
 from .ops.scans import *
 from .ops.shape import *
+from .ops.sorting import *
 from .ops.special import *
 from .ops.transcendental import *
 from .ops.updates import *

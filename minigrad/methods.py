@@ -212,6 +212,9 @@ class Methods:
     def argmin(self, axis: int | None = None, keepdims: bool = False, **unknown: Any) -> "Tensor":
         return OPS["argmin"](self, axis=axis, keepdims=keepdims, **unknown)
 
+    def argsort(self, axis: int = -1, **options: Any) -> "Tensor":
+        return OPS["argsort"](self, axis=axis, **options)
+
     def softmax(self, axis: int = -1, **unknown: Any) -> "Tensor":
         return OPS["softmax"](self, axis=axis, **unknown)
 

@@ -45,6 +45,11 @@ def reference_recurrence(a, b, axis, reverse):
     return np.moveaxis(y, 0, axis)
 
 
+def reference_diff(x, prepend=None, append=None, **params):
+    ends = {"prepend": prepend, "append": append, **params}
+    return np.diff(x, **{name: end for name, end in ends.items() if end is not None})
+
+
 ZEROS = (
     [2.0, 0.0, 3.0, -1.5],
     [2.0, 0.0, 3.0, 0.0, 1.5],
@@ -87,13 +92,18 @@ SCANS = {
         ),
     ),
     "diff": Row(
-        mg.diff,
-        np.diff,
+        lambda x, prepend=None, append=None, **params: mg.diff(
+            x, **{"prepend": prepend, "append": append, **params}
+        ),
+        reference_diff,
         (
             *(Case((Reals(shape),), params) for shape, params in ALONG),
             *(Case((Reals((2, 4)),), {"n": n}) for n in (0, 2, 4, 5)),
             Case((Reals((2, 3)),), {"axis": 0, "prepend": 1, "append": 2}),
             Case((Reals((2, 0)),), {"prepend": 0.5}),
+            Case((Reals((3,)), Reals((2,)), Reals(()))),
+            Case((Reals((3, 2)), None, Reals((1, 2))), {"axis": 0}),
+            Case((Bools((2, 3)),), {"n": 2}),
         ),
         dtypes=(*FLOATS, COMPLEX),
         wrong=(
@@ -102,14 +112,5 @@ SCANS = {
             Wrong((np.ones(3),), ValueError, "n must be", {"n": -1}),
             Wrong((np.ones(3),), TypeError, "axis=", {"dim": 0}),
         ),
-    ),
-    "diff of joined parts": Row(
-        lambda x, prepend, append: mg.diff(x, axis=0, prepend=prepend, append=append),
-        lambda x, prepend, append: np.diff(x, axis=0, prepend=prepend, append=append),
-        (
-            Case((Reals((3,)), Reals((2,)), Reals(()))),
-            Case((Reals((3, 2)), Reals(()), Reals((1, 2)))),
-        ),
-        dtypes=(*FLOATS, *INTEGERS),
     ),
 }
