@@ -34,6 +34,7 @@ from .ops.piecewise import *
 from .ops.predicates import *
 from .ops.reductions import *
 from .ops.scans import *
+from .ops.sets import *
 from .ops.shape import *
 from .ops.sorting import *
 from .ops.special import *
