@@ -16,6 +16,7 @@ from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck
 from .custom import checkpoint, custom_vjp
+from .datatypes import can_cast, finfo, iinfo, isdtype, result_type
 from .engine import (
     Op,
     Tensor,
@@ -24,6 +25,7 @@ from .engine import (
     is_grad_enabled,
     no_grad,
 )
+from .inspection import array_namespace_info as __array_namespace_info__
 from .observers import AnomalyError, Profile, detect_anomaly, profile
 from .ops.creation import *
 from .ops.elementwise import *
@@ -40,6 +42,7 @@ from .ops.sorting import *
 from .ops.special import *
 from .ops.transcendental import *
 from .ops.updates import *
+from .protocols import API_VERSIONS as _API_VERSIONS
 from .random import manual_seed, rand, randint, randn
 from .serialization import load, save
 from .spellings import no_such_function
@@ -55,6 +58,7 @@ __all__ = [
     "autograd",
     "backends",
     "bool",
+    "can_cast",
     "checkpoint",
     "complex64",
     "complex128",
@@ -64,6 +68,7 @@ __all__ = [
     "e",
     "enable_grad",
     "fft",
+    "finfo",
     "float16",
     "float32",
     "float64",
@@ -72,12 +77,14 @@ __all__ = [
     "gradcheck",
     "hessian",
     "hvp",
+    "iinfo",
     "inf",
     "int8",
     "int16",
     "int32",
     "int64",
     "is_grad_enabled",
+    "isdtype",
     "jacobian",
     "jvp",
     "linalg",
@@ -94,6 +101,7 @@ __all__ = [
     "randint",
     "randn",
     "random",
+    "result_type",
     "save",
     "set_default_dtype",
     "train",
@@ -109,6 +117,7 @@ __all__ = [
 __all__ += ops.PUBLIC
 
 __version__ = "0.1.0"
+__array_api_version__ = _API_VERSIONS[-1]
 
 bool = _np.dtype(_np.bool_)
 int8, int16, int32, int64 = (_np.dtype(f"int{n}") for n in (8, 16, 32, 64))

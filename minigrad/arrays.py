@@ -54,15 +54,7 @@ def to_array(
         if source.device != target.device:
             array, copy = target.from_numpy(source.to_numpy(array)), False
     else:
-        try:
-            host = np.asarray(data)
-        except ValueError as error:
-            raise ValueError(f"expected numbers in a regular shape: {error}") from error
-        if dtype is None and host.dtype.kind in "fc" and _is_plain(data):
-            dtype = _default_dtype
-            if host.dtype.kind == "c":
-                dtype = np.result_type(_default_dtype, np.complex64)
-        _require_number(host.dtype, data)
+        host, dtype = _to_host(data, dtype)
         array = target.from_numpy(host if dtype is None else host.astype(dtype, copy=False))
         # What NumPy takes over without a copy is anything but a list or a number.
         copy = copy and array is host and not isinstance(data, list | tuple | complex | float | int)
@@ -72,6 +64,25 @@ def to_array(
     if array.dtype != wanted:
         return target.xp.astype(array, wanted), target
     return (target.xp.array(array, copy=True) if copy else array), target
+
+
+def _to_host(data: Any, dtype: Any) -> tuple[Any, Any]:
+    """Return data as a NumPy array, and the dtype wanted of it: None where it keeps its own."""
+    try:
+        host = np.asarray(data)
+        kind = host.dtype.kind
+        # Integers alone that int64 does not hold are unsigned or objects to NumPy.
+        if kind in ("fcuO" if dtype is None else "iuO") and _is_plain(data):
+            if dtype is None:
+                dtype = _default_dtype if kind in "fc" else np.dtype(np.int64)
+                dtype = np.result_type(dtype, np.complex64) if kind == "c" else dtype
+            host = host if kind in "fc" else np.asarray(data, dtype)
+    except ValueError as error:
+        raise ValueError(f"expected numbers in a regular shape: {error}") from error
+    except OverflowError as error:
+        raise OverflowError(f"expected integers that fit into {dtype}: {error}") from error
+    _require_number(host.dtype, data)
+    return host, dtype
 
 
 def as_dtype(dtype: Any) -> np.dtype[Any]:

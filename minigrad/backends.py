@@ -24,9 +24,9 @@ NAMES = frozenset(
     asinh astype atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or
     bitwise_right_shift bitwise_xor broadcast_to cbrt ceil concatenate conj copysign cos cosh
     count_nonzero cumulative_prod cumulative_sum diagonal diff divide empty empty_like equal exp
-    exp2 expand_dims expm1 eye flip floor floor_divide full full_like greater greater_equal hypot
-    imag inf isfinite isinf isnan less less_equal linspace log log10 log1p log2 logaddexp
-    logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum
+    exp2 expand_dims expm1 eye flip floor floor_divide from_dlpack full full_like greater
+    greater_equal hypot imag inf isfinite isinf isnan less less_equal linspace log log10 log1p log2
+    logaddexp logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum
     may_share_memory mean min minimum moveaxis multiply nan nextafter nonzero not_equal ones
     ones_like permute_dims pi power prod real reciprocal remainder repeat reshape rint roll round
     searchsorted sign signbit sin sinh sort sqrt square squeeze stack subtract sum swapaxes take
@@ -215,9 +215,20 @@ def default() -> Backend:
     return _default.get() or get(os.environ.get("MINIGRAD_BACKEND") or "numpy")
 
 
-def resolve(backend: str | Backend | None) -> Backend:
-    """Return a backend given as itself or by name; the default one for None."""
-    return get(backend) if isinstance(backend, str) else backend or default()
+def resolve(backend: str | Backend | None, device: str | None = None) -> Backend:
+    """Return a backend given as itself or by name; for None, one on the device, or the default.
+
+    ValueError for a device that is not known, or not the backend's.
+    """
+    chosen = get(backend) if isinstance(backend, str) else backend or default()
+    if device is None or device == chosen.device:
+        return chosen
+    homes = {b.device: b.name for b in _loaded.values()} | {"cpu": "numpy", "cuda:0": "cupy"}
+    if device not in homes:
+        raise ValueError(f"unknown device {device!r}: expected one of {', '.join(homes)}")
+    if backend is not None:
+        raise ValueError(f"backend {chosen.name!r} is on {chosen.device!r}, not on {device!r}")
+    return get(homes[device])
 
 
 def of_device_array(array: Array) -> Backend | None:

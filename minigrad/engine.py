@@ -764,7 +764,7 @@ def root(tensor: Tensor, gradient: Any) -> tuple[Node, int, Tensor]:
                 "without a gradient, backward starts from one number only; got shape "
                 f"{tensor.shape}: reduce it with sum() or mean(), or pass a gradient"
             )
-        return node, tensor.index, TABLE["ones_like"](tensor)
+        return node, tensor.index, OPS["ones_like"](tensor)
     elif not isinstance(gradient, Tensor):
         gradient = Tensor(gradient, tensor.dtype, backend=tensor.backend)
     require_alike("the gradient given to backward", gradient, tensor)

@@ -269,8 +269,8 @@ class Methods:
     def to(self, backend: Any) -> "Tensor":
         return OPS["to"](self, backend)
 
-    def to_device(self, device: str, /) -> "Tensor":
-        return OPS["to_device"](self, device)
+    def to_device(self, device: str, /, *, stream: None = None) -> "Tensor":
+        return OPS["to_device"](self, device, stream=stream)
 
 
 def _compare(name: str, x: Methods, other: object) -> Any:

@@ -29,11 +29,12 @@ def common_dtype(
     """Return the dtype of what tensors of some dtypes and Python numbers of some types make.
 
     Integers yield to floats, whatever their widths. Numbers are weak: they change the kind alone,
-    an integer dtype to the default one, a real dtype to the complex one of its precision.
+    an integer dtype to the default one, a real dtype to the complex one of its precision. Without
+    tensors they become bool, int64 or the default dtype.
     floating: integers become the default dtype whatever they meet.
     """
     dtypes, weak = list(dtypes), set(weak)
-    chosen = np.result_type(*([d for d in dtypes if d.kind in "fc"] or dtypes))
+    chosen = np.result_type(*([d for d in dtypes if d.kind in "fc"] or dtypes or [np.dtype(bool)]))
     if chosen.kind not in "fc" and (floating or weak & {float, complex}):
         chosen = get_default_dtype()
     elif chosen.kind == "b" and int in weak:

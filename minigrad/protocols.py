@@ -1,5 +1,6 @@
 """How a tensor looks to plain Python: numbers, truth, length, printing, copying."""
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
     from .engine import Node, Tensor
 
 
+#: The versions of the Array API that the namespace fulfils.
+API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
+
+_HOST = (1, 0)  # the host as DLPack names devices
+
+
 class Protocols:
     """The part of Tensor that Python and NumPy call; Tensor brings what is declared here."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
+        _array: Any
         backend: Backend
         node: Node | None
 
@@ -32,6 +40,8 @@ class Protocols:
         def ndim(self) -> int: ...
         @property
         def size(self) -> int: ...
+        @property
+        def device(self) -> str: ...
         @property
         def is_leaf(self) -> bool: ...
         @property
@@ -47,6 +57,14 @@ class Protocols:
             if name.startswith("_"):  # what protocols and slots ask for: no time for advice
                 raise AttributeError(name)
             raise no_such_method(name, dir(type(self)), OPS)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        if api_version not in (None, *API_VERSIONS):
+            raise ValueError(
+                f"unknown version {api_version!r} of the Array API: expected one of "
+                f"{', '.join(API_VERSIONS)}"
+            )
+        return sys.modules[__package__]
 
     def numpy(self, copy: bool = False) -> np.ndarray[Any, Any]:
         """Return the values on the host: a read-only view, or a writable copy.
@@ -67,6 +85,36 @@ class Protocols:
                 raise ValueError(f"{array.dtype} to {dtype} needs a copy")
             return array.astype(dtype)
         return array.copy() if copy else array
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        device: tuple[int, int] = self._array.__dlpack_device__()
+        return device
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Return the memory for other libraries to share, or a copy, also on the host.
+
+        Their writes are not noticed by the tape. RuntimeError for a tensor that requires grad.
+        """
+        if self.node is not None:
+            raise RuntimeError(
+                "this tensor requires grad, and the tape does not see what other libraries do; "
+                "export x.detach()"
+            )
+        source = self._array
+        if dl_device == _HOST and self.device != "cpu":
+            if copy is False:
+                raise ValueError(f"from {self.device} to the host needs a copy, but copy=False")
+            source, stream, copy = self.to_host(copy=True), None, None
+        return source.__dlpack__(
+            stream=stream, max_version=max_version, dl_device=dl_device, copy=copy
+        )
 
     def numel(self) -> int:
         """Return the number of elements, as PyTorch calls it."""
@@ -100,9 +148,13 @@ class Protocols:
         return complex(self.item())
 
     def __index__(self) -> int:
-        if self.dtype.kind not in "iub" or self.ndim:
+        if self.dtype.kind not in "iu" or self.ndim:
             raise TypeError(f"only 0-d integer tensors are indices, not {self.dtype} {self.shape}")
         return int(self.item())
+
+    def __round__(self, ndigits: int | None = None) -> float:
+        number: float = round(self.item(), ndigits)
+        return number
 
     def __len__(self) -> int:
         if not self.shape:
@@ -113,6 +165,10 @@ class Protocols:
         if not self.shape:
             raise TypeError("iteration over a 0-d tensor")
         return (self[i] for i in range(self.shape[0]))
+
+    def __contains__(self, value: Any) -> bool:
+        found: Any = self == value  # a bool where the value is no operand
+        return bool(found if isinstance(found, bool) else found.any())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)

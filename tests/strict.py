@@ -37,6 +37,7 @@ KEYWORDS = {
         "linspace": "num endpoint dtype",
         "eye": "k dtype",
         "astype": "copy",
+        "from_dlpack": "device copy",
         "empty_like full_like ones_like zeros_like": "dtype shape",
         "reshape": "order copy",
         "round": "decimals",
@@ -97,6 +98,9 @@ class StrictArray:
 
     def __len__(self):
         return len(self._host)
+
+    def __dlpack_device__(self):
+        return 12, 0  # an extension: nobody else's device
 
     def __repr__(self):
         return f"<strict {self.dtype} {self.shape}>"

@@ -153,8 +153,13 @@ def test_to_device():
     assert x.to_device("cpu") is x
     there = mg.tensor([1.0], backend="strict")
     assert there.to_device("cpu").backend.name == "numpy"
-    with pytest.raises(ValueError, match="unknown device 'gpu': expected one of cpu, cuda:0"):
+    with pytest.raises(ValueError, match=r"unknown device 'gpu': expected one of .*cuda:0"):
         x.to_device("gpu")
+    assert x.to_device("strict:0").backend.name == "strict"
+    with mg.use_backend("strict"):
+        assert x.to_device("cpu") is x
+    with pytest.raises(ValueError, match="stream=None"):
+        x.to_device("cpu", stream=1)
 
 
 # The namespace

@@ -13,7 +13,7 @@ FLOORS = [
     {"kernels"},
     {"messages", "refusals", "markup", "spellings", "trees"},
     {"backends"},
-    {"arrays", "promotion"},
+    {"arrays", "promotion", "datatypes"},
     {"engine", "methods", "plans", "protocols", "watching"},
     {"ops"},
     {
@@ -28,7 +28,7 @@ FLOORS = [
         "fft",
         "autograd",
     }
-    | {"serialization"},
+    | {"inspection", "serialization"},
     {"nn", "optim", "data"},
     {"train"},
     {"cli"},

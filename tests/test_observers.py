@@ -179,7 +179,7 @@ def test_rows_count_calls_bytes_and_time_by_op_and_phase():
         ("multiply", "forward"): 1,
         ("add", "forward"): 1,
         ("sum", "forward"): 1,
-        ("ones_like", "forward"): 1,
+        ("full", "forward"): 1,
         ("spread", "backward"): 1,
         ("absorb", "backward"): 2,
         ("multiply", "backward"): 1,

@@ -11,6 +11,17 @@ def other_device(x):
     return mg.to(x, "numpy" if x.device == "strict:0" else "strict")
 
 
+def like(name, f=None, reference=None, **params):
+    """A row for what makes a tensor like another."""
+    return unary(
+        f or getattr(mg, name),
+        reference or getattr(np, name),
+        params=params,
+        order=0,
+        dtypes=(*NUMBERS, BOOL),
+    )
+
+
 CREATION = {
     "zeros": Row(
         mg.zeros,
@@ -31,9 +42,16 @@ CREATION = {
             Case((), {"shape": (2, 3), "fill_value": 2}),
             Case((), {"shape": (), "fill_value": True}),
             Case((), {"shape": (1, 0), "fill_value": 0.5, "dtype": np.float64}),
+            Case((), {"shape": 2, "fill_value": 1 + 2j, "dtype": np.complex64}),
+            Case((), {"shape": 2, "fill_value": np.inf, "dtype": np.float64}),
         ),
         order=0,
         result=None,
+        wrong=(
+            Wrong((), OverflowError, "300", {"shape": 2, "fill_value": 300, "dtype": np.int8}),
+            Wrong((), OverflowError, "int", {"shape": 2, "fill_value": 2**63}),
+            Wrong((), TypeError, "number", {"shape": 2, "fill_value": "a"}),
+        ),
     ),
     "eye": Row(
         lambda rows, columns=None, **options: mg.eye(rows, columns, **options),
@@ -42,9 +60,12 @@ CREATION = {
             Case((), {"rows": 3, "dtype": np.int64}),
             Case((), {"rows": 2, "columns": 3, "k": 1, "dtype": np.float64}),
             Case((), {"rows": 0, "dtype": np.float64}),
+            Case((), {"rows": 3, "columns": 2, "k": -2, "dtype": bool}),
+            Case((), {"rows": 2, "k": 5, "dtype": np.complex64}),
         ),
         order=0,
         result=None,
+        wrong=(Wrong((), ValueError, "negative", {"rows": -1}),),
     ),
     "arange": Row(
         lambda start, stop=None, step=1, dtype=None: mg.arange(start, stop, step, dtype=dtype),
@@ -55,9 +76,20 @@ CREATION = {
             Case((), {"start": 4}),
             Case((), {"start": 5, "stop": -3, "step": -2}),
             Case((), {"start": 0.5, "stop": 2, "step": 0.25, "dtype": np.float64}),
+            Case((), {"start": 2, "stop": -1}),
+            Case((), {"start": -3}),
+            Case((), {"start": 0, "stop": 3, "step": -1}),
+            Case((), {"start": 2, "stop": 7, "step": 3, "dtype": np.uint8}),
+            Case((), {"start": 1.0, "stop": 0.0, "step": -0.3, "dtype": np.float64}),
+            Case((), {"start": 2**53, "stop": 2**53 + 3}),
         ),
         order=0,
         result=None,
+        wrong=(
+            Wrong((), ValueError, "step", {"start": 0, "stop": 1, "step": 0}),
+            Wrong((), TypeError, "real", {"start": 1j}),
+            Wrong((), TypeError, "number", {"start": "3"}),
+        ),
     ),
     "linspace": Row(
         lambda start, stop, num, **options: mg.linspace(start, stop, num, **options),
@@ -66,12 +98,48 @@ CREATION = {
             Case((), {"start": -1, "stop": 1, "num": 5, "dtype": np.float64}),
             Case((), {"start": 0, "stop": 1, "num": 4, "endpoint": False, "dtype": np.float64}),
             Case((), {"start": 0, "stop": 1, "num": 0, "dtype": np.float64}),
+            Case((), {"start": 3, "stop": -1, "num": 1, "dtype": np.float64}),
+            Case((), {"start": 1j, "stop": 2, "num": 4, "dtype": np.complex128}),
+            Case((), {"start": 0, "stop": 1 + 1j, "num": 3, "endpoint": False, "dtype": complex}),
+        ),
+        order=0,
+        result=None,
+        wrong=(
+            Wrong((), ValueError, "-1", {"start": 0, "stop": 1, "num": -1}),
+            Wrong((), TypeError, "complex", {"start": 0, "stop": 1j, "num": 2, "dtype": DOUBLE}),
+            Wrong((), TypeError, "number", {"start": None, "stop": 1, "num": 2}),
+        ),
+    ),
+    "empty": Row(
+        lambda **options: mg.zeros_like(mg.empty(**options)),
+        np.zeros,
+        (
+            Case((), {"shape": (2, 3), "dtype": np.int8}),
+            Case((), {"shape": 0, "dtype": np.float64}),
         ),
         order=0,
         result=None,
     ),
-    "zeros_like": unary(mg.zeros_like, np.zeros_like, order=0, dtypes=(*NUMBERS, BOOL)),
-    "ones_like": unary(mg.ones_like, np.ones_like, order=0, dtypes=(*NUMBERS, BOOL)),
+    "ones": Row(
+        mg.ones,
+        np.ones,
+        (
+            Case((), {"shape": (2, 3), "dtype": np.float64}),
+            Case((), {"shape": 2, "dtype": np.complex64}),
+            Case((), {"shape": (), "dtype": bool}),
+        ),
+        order=0,
+        result=None,
+        wrong=(Wrong((), ValueError, "negative", {"shape": -1}),),
+    ),
+    "zeros_like": like("zeros_like"),
+    "ones_like": like("ones_like"),
+    "full_like": like("full_like", fill_value=True),
+    "empty_like": like(
+        "empty_like",
+        f=lambda x, **options: mg.zeros_like(mg.empty_like(x, **options)),
+        reference=np.zeros_like,
+    ),
     "copy": unary(mg.copy, np.copy, dtypes=(*NUMBERS, BOOL)),
     "astype": Row(
         lambda x, dtype: mg.astype(x, dtype),
@@ -82,9 +150,15 @@ CREATION = {
             Case((Reals((2, 3)),), {"dtype": np.dtype(np.int64)}, order=0),
             Case((Ints((2, 3), -5, 5),), {"dtype": DOUBLE}, order=0),
             Case((Bools((2, 3)),), {"dtype": DOUBLE}, order=0),
+            Case((Reals((2, 3)),), {"dtype": COMPLEX}, order=0),
+            Case((Reals((2, 3)),), {"dtype": BOOL}, order=0),
         ),
         dtypes=(DOUBLE,),
         result=None,
+        wrong=(
+            Wrong((np.ones(2) * 1j,), TypeError, r"real\(\)", {"dtype": SINGLE}),
+            Wrong((np.ones(2),), TypeError, "64 bits", {"dtype": "U4"}),
+        ),
     ),
     "to": unary(other_device, np.copy, dtypes=(*NUMBERS, BOOL)),
 }

@@ -196,8 +196,8 @@ NO_FIT = Wrong(
 )
 
 
-def unary(f, reference, domain=ALL, **more):
-    cases = tuple(Case((Reals(shape, domain),)) for shape in SHAPES)
+def unary(f, reference, domain=ALL, params=None, **more):
+    cases = tuple(Case((Reals(shape, domain),), params or {}) for shape in SHAPES)
     return Row(f, reference, cases, **more)
 
 
