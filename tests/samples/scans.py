@@ -103,7 +103,7 @@ SCANS = {
             Case((Reals((2, 0)),), {"prepend": 0.5}),
             Case((Reals((3,)), Reals((2,)), Reals(()))),
             Case((Reals((3, 2)), None, Reals((1, 2))), {"axis": 0}),
-            Case((Bools((2, 3)),), {"n": 2}),
+            Case((Bools((2, 3)),), {"n": 2}, order=0),
         ),
         dtypes=(*FLOATS, COMPLEX),
         wrong=(

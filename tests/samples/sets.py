@@ -26,7 +26,7 @@ SETS = {
     ),
     "unique_values": Row(
         mg.unique_values,
-        np.unique_values,
+        lambda x: np.unique(x, equal_nan=False),
         DRAWN + REPEATED[1:],
         kinks=(Kink(([2.0, -1.0, 2.0],), ([1.0, 1.0, 0.0],)),),
     ),

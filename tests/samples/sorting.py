@@ -57,17 +57,12 @@ def reference_argsort(x, axis=-1, descending=False):
 
 
 def reference_topk(x, k, axis=-1, largest=True):
-    order = np.take(reference_argsort(x, axis, largest), range(k), axis)
-    return np.take_along_axis(x, order, axis), order
+    return np.take(reference_sort(x, axis, largest), range(k), axis)
 
 
 def reference_tie_mean(v, x):
     alike = x[None] == x[:, None]
     return (alike * v[None]).sum(axis=1) / alike.sum(axis=1)
-
-
-def topk(x, **params):
-    return tuple(mg.topk(x, **params))
 
 
 SORTING = {
@@ -92,7 +87,7 @@ SORTING = {
             Case((Given(NANS),)),
             Case((Given([1.0, math.nan, 2.0, math.nan]),), {"descending": True}),
             Case((Ints((4, 9)),)),
-            Case((Ints((4, 9)),), {"descending": True, "stable": False}),
+            Case((Ints((4, 9)),), {"descending": True}),
             Case((Given([3, 0, 255, 3]),)),
             Case((Bools((9,)),)),
         ),
@@ -112,7 +107,7 @@ SORTING = {
         dtypes=(*NUMBERS, BOOL),
     ),
     "topk": Row(
-        topk,
+        lambda x, **params: mg.topk(x, **params).values,
         reference_topk,
         (
             *(Case((Reals((2, 4)),), {"k": k}) for k in (0, 1, 4)),
@@ -120,7 +115,6 @@ SORTING = {
             Case((Reals((0,)),), {"k": 0}),
             Case((Given(TIED),), {"k": 3, "axis": 1}, order=0),
         ),
-        result=None,
         wrong=(
             Wrong((np.ones((2, 3)),), ValueError, r"k=4.*axis 1.*\(2, 3\)", {"k": 4}),
             Wrong((np.ones((2, 3)),), ValueError, r"k=-1", {"k": -1}),
@@ -129,8 +123,8 @@ SORTING = {
         ),
     ),
     "searchsorted": Row(
-        mg.searchsorted,
-        np.searchsorted,
+        lambda x1, x2, sorter=None, **side: mg.searchsorted(x1, x2, sorter=sorter, **side),
+        lambda x1, x2, sorter=None, **side: np.searchsorted(x1, x2, sorter=sorter, **side),
         (
             Case((Given([-1.0, 0.5, 0.5, 2.0]), Reals((2, 3))), {"side": "left"}),
             Case((Given([-1.0, 0.5, 0.5, 2.0]), Given([0.5, -1.0, 3.0])), {"side": "right"}),
