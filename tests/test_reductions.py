@@ -134,6 +134,15 @@ def test_second_derivative_of_the_norm_where_an_element_is_zero():
     np.testing.assert_allclose(hessian(mg.norm, [2.0, 0.0]), [[0, 0], [0, 0.5]])
 
 
+@pytest.mark.parametrize("correction", [2, 3])
+def test_without_degrees_of_freedom_a_variance_is_infinite(correction):
+    x = tensor([[1.0, 2.0], [3.0, 3.0]])
+    with np.errstate(all="ignore"):
+        for name in ("var", "std"):
+            found = getattr(mg, name)(x, axis=1, correction=correction).tolist()
+            np.testing.assert_array_equal(found, [math.inf, math.nan])
+
+
 def test_nan_is_greatest():
     x = tensor([1.0, math.nan, 3.0, math.nan, -math.inf])
     for descending, order in ((False, [4, 0, 2, 1, 3]), (True, [1, 3, 2, 0, 4])):

@@ -12,7 +12,7 @@ from ..methods import Axis
 from .axes import axes_of, axis_of, reject_unknown
 from .creation import astype, zeros_like
 from .elementwise import abs, exp, sign, where
-from .predicates import equal, isfinite, isnan, logical_or
+from .predicates import equal, isnan, logical_or
 
 __all__ = [
     "all",
@@ -161,7 +161,7 @@ def _wide_var(xp: Any, x: Any, axis: tuple[int, ...], correction: float, keepdim
     deviation = wide - _mean_forward(xp, wide, axis=axis, keepdims=True)
     freedom = _count(x.shape, axis) - correction
     total = accurate_sum(xp, xp.square(xp.abs(deviation)), axis=axis, keepdims=keepdims)
-    return total / (freedom if freedom > 0 else math.nan)
+    return total / (freedom if freedom > 0 else 0)
 
 
 def _slope(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
@@ -248,6 +248,8 @@ _min = Op(
 
 
 def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if not _count(x.shape, axis):
+        return accurate_sum(xp, x, axis=axis, keepdims=keepdims) - math.inf
     top = xp.max(x, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(top), top, 0)  # a slice of -inf alone must not become nan
     total = accurate_sum(xp, xp.exp(x - shift), axis=axis, keepdims=True)
@@ -256,8 +258,8 @@ def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool
 
 
 def _logsumexp_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
-    finite = where(isfinite(out), out, 0)
-    weights = exp(x - spread(finite, x.shape, axis))
+    top = spread(where(equal(out, -math.inf), 0, out), x.shape, axis)
+    weights = exp(where(equal(x, top), 0, x - top))  # of inf as well
     # The rounding of a large `out` cancels: they add up to 1.
     total = sum(weights, axis=axis, keepdims=True)
     weights = weights / where(equal(total, 0), 1, total)

@@ -82,7 +82,7 @@ def _tie_mean_forward(xp: Any, v: Any, x: Any) -> Any:
     group = xp.take_along_axis(group, xp.argsort(order, axis=0), axis=0).reshape(x.shape)
     total, count = (xp.zeros(x.size, dtype=np.float64) for _ in range(2))
     xp.scatter_add(total, (group,), v.astype(np.float64))
-    xp.scatter_add(count, (group,), 1)
+    xp.scatter_add(count, (group,), xp.ones(x.shape, dtype=np.float64))
     return (total[group] / count[group]).astype(v.dtype)
 
 
