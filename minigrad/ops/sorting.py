@@ -47,18 +47,29 @@ def _argsort_forward(xp: Any, x: Any, *, axis: int, descending: bool) -> Any:
 
 _argsort = Op("argsort", _argsort_forward)
 
+
+def _reorder_forward(xp: Any, x: Any, order: Any, *, axis: int, back: bool) -> Any:
+    if not back:
+        return xp.take_along_axis(x, order, axis=axis)
+    out = xp.empty(x.shape, dtype=x.dtype)
+    places = [xp.arange(n).reshape((n,) + (1,) * (x.ndim - 1 - i)) for i, n in enumerate(x.shape)]
+    places[axis] = order
+    out[tuple(places)] = x
+    return out
+
+
 _reorder: Op = Op(
     "reorder",
-    lambda xp, x, order, *, axis: xp.take_along_axis(x, order, axis=axis),
-    vjp=dict(x=lambda g, order, axis: _reorder(g, argsort(order, axis=axis), axis=axis)),
+    _reorder_forward,
+    vjp=dict(x=lambda g, order, axis, back: _reorder(g, order, axis=axis, back=not back)),
     complex_rules=True,
 )
-"""x in another order along an axis, given by one permutation for each line."""
+"""x in the order that one permutation for each line along an axis gives, or back from there."""
 
 
 def _sort_x(g: Tensor, x: Tensor, axis: int, descending: bool) -> Tensor:
     order = argsort(x.detach(), axis=axis, descending=descending)
-    return _reorder(g, argsort(order, axis=axis), axis=axis)
+    return _reorder(g, order, axis=axis, back=True)
 
 
 _sort = Op("sort", _sort_forward, vjp=dict(x=_sort_x), complex_rules=True)
@@ -73,13 +84,9 @@ _searchsorted = Op(
 def _tie_mean_forward(xp: Any, v: Any, x: Any) -> Any:
     columns = math.prod(x.shape[1:])
     line = x.reshape((len(x), columns))
-    order = xp.argsort(line, axis=0, kind="stable")
-    line = xp.take_along_axis(line, order, axis=0)
-    # The number of each element's group of equal ones, in sorted order and then in its own.
-    group = xp.zeros(line.shape, dtype=np.int64)
+    group = xp.zeros(line.shape, dtype=np.int64)  # groups of equal neighbours, numbered
     group[1:] = xp.cumulative_sum(xp.not_equal(line[1:], line[:-1]), axis=0)
-    group = group * columns + xp.arange(columns, dtype=np.int64)
-    group = xp.take_along_axis(group, xp.argsort(order, axis=0), axis=0).reshape(x.shape)
+    group = (group * columns + xp.arange(columns, dtype=np.int64)).reshape(x.shape)
     total, count = (xp.zeros(x.size, dtype=np.float64) for _ in range(2))
     xp.scatter_add(total, (group,), v.astype(np.float64))
     xp.scatter_add(count, (group,), xp.ones(x.shape, dtype=np.float64))
@@ -91,14 +98,14 @@ _tie_mean: Op = Op(
     _tie_mean_forward,
     vjp=dict(v=lambda g, x: _tie_mean(g, x.detach())),
 )
-"""v, averaged over the elements of x that are equal along axis 0."""
+"""v, averaged over the elements of x, sorted along axis 0, that are equal."""
 
 _tied = Op(
     "tied",
     lambda xp, x: xp.array(x, copy=True),
     vjp=dict(x=lambda g, x: _tie_mean(g, x.detach())),
 )
-"""A copy of x, in which elements that are equal along axis 0 share their cotangents equally."""
+"""A copy of x, sorted along axis 0, in which equal elements share their cotangents equally."""
 
 
 def _share_forward(xp: Any, q: Any) -> Any:
@@ -166,7 +173,7 @@ def topk(x: Tensor, k: int, axis: int = -1, *, largest: bool = True, **unknown: 
         raise ValueError(f"topk: k={k} of axis {axis} of shape {x.shape}")
     order = _argsort(x, axis=axis, descending=bool(largest))
     first = (*[slice(None)] * axis, slice(k))
-    return TopK(_reorder(x, order, axis=axis)[first], order[first])
+    return TopK(_reorder(x, order, axis=axis, back=False)[first], order[first])
 
 
 def searchsorted(
@@ -271,7 +278,7 @@ def _ordered(x: Tensor, axis: tuple[int, ...]) -> Tensor:
     count = math.prod(moved.shape[: len(axis)])
     line = reshape(moved, (count, *moved.shape[len(axis) :]))
     line = line if line.dtype.kind == "f" else astype(line, get_default_dtype())
-    return sort(_tied(line), axis=0)
+    return _tied(sort(line, axis=0))
 
 
 def _or_nan(y: Tensor, ordered: Tensor) -> Tensor:

@@ -56,6 +56,11 @@ def reference_argsort(x, axis=-1, descending=False):
     return np.argsort(keys, axis=axis, kind="stable")
 
 
+def reference_reorder(x, order, axis, back):
+    order = np.argsort(order, axis) if back else order
+    return np.take_along_axis(x, order, axis)
+
+
 def reference_topk(x, k, axis=-1, largest=True):
     return np.take(reference_sort(x, axis, largest), range(k), axis)
 
@@ -97,12 +102,16 @@ SORTING = {
     ),
     "reorder": Row(
         _reorder,
-        np.take_along_axis,
-        (
-            Case((Reals((3,)), Given([2, 0, 1])), {"axis": 0}),
-            Case((Reals((2, 3)), Given([[2, 0, 1], [0, 1, 2]])), {"axis": 1}),
-            Case((Reals((2, 3)), Given([[1, 0, 1], [0, 1, 0]])), {"axis": 0}),
-            Case((Reals((0,)), Ints((0,))), {"axis": 0}),
+        reference_reorder,
+        tuple(
+            Case((Reals(np.shape(order)), Given(order)), {"axis": axis, "back": back})
+            for order, axis in [
+                ([2, 0, 1], 0),
+                ([[2, 0, 1], [0, 1, 2]], 1),
+                ([[1, 0, 1], [0, 1, 0]], 0),
+                (np.zeros((2, 0), int), 1),
+            ]
+            for back in (False, True)
         ),
         dtypes=(*NUMBERS, BOOL),
     ),
@@ -145,7 +154,7 @@ SORTING = {
         reference_tie_mean,
         tuple(
             Case((Reals(np.shape(x)), Given(x)))
-            for x in ([1, 2, 1, 1], np.transpose(TIED).round().astype(int), np.zeros((0, 2), int))
+            for x in ([1, 1, 1, 2], np.sort(np.transpose(TIED), 0) * 2, np.zeros((0, 2), int))
         ),
     ),
     "tied": Row(_tied, np.array, (Case((Reals((3,)),)), Case((Reals((3, 2)),)))),
