@@ -152,7 +152,7 @@ class _Recomputation:
                 f"checkpoint: called again in backward, {self} used other values or returned other "
                 "shapes than before; what it depends on must stay, or be an argument"
             )
-        options = {"retain_graph": records, "create_graph": records, "stop": True}
+        options = {"retain_graph": records, "create_graph": records}
         by_key = dict(zip(edges, pull(ys, gs, [*edges.values()], **options), strict=True))
         # pop: where a tensor was given twice, the first place gets the whole of its cotangent.
         return [by_key.pop(key, None) if key else None for key in [*own, *self.closed_over]]

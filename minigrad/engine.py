@@ -181,6 +181,8 @@ TABLE: dict[str, Op] = {}
 class Attached:
     """What hangs on a node beside its op: gradients that are kept, hooks, and a leaf's dtype."""
 
+    is_private = False  # made by a transform: nobody changes it in place, `x += 1` makes a new one
+
     def __init__(self, dtype: Any = None) -> None:
         self.dtype = dtype
         self.grads: dict[int, Tensor] = {}
@@ -429,7 +431,7 @@ class Tensor(Protocols, Methods):
         not fit the dtype, ValueError where it does not fit the shape.
         """
         if _recording.get():
-            if self.node is not None and self.node.op is None:
+            if self.node is not None and self.node.op is None and not self.node.watch().is_private:
                 raise RuntimeError(
                     f"in-place {name}: a leaf that requires grad cannot be changed in place while "
                     "recording; do it under no_grad(), or write x = x + v for a new tensor"
@@ -796,7 +798,7 @@ def backward(
         if _observing and (observer := _observer.get()) is not None:
             observer.entered(None)
     found = [sweep.found[t.node][t.index] if t.node else None for t in targets or ()]
-    return found if create_graph or stop else [g if g is None else sweep.owned(g) for g in found]
+    return found if create_graph else [g if g is None else sweep.owned(g) for g in found]
 
 
 class _Sweep:

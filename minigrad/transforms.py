@@ -34,12 +34,16 @@ Function = Callable[..., Any]
 class _Bound(Attached):
     """Hangs on a leaf that a transform has made; closed once its function has returned."""
 
-    closed = False
+    is_private, closed = True, False
 
 
 def is_outside(node: Node, since: int) -> bool:
-    """Whether a node is older than `since` or a leaf by which others may still differentiate."""
-    return node.id < since or (node.op is None and not getattr(node.attached, "closed", False))
+    """Whether others may differentiate by what a node stands for, or may have, and freed it.
+
+    It is older than `since`, or a leaf that no transform has closed.
+    """
+    is_open = node.op is None and not getattr(node.attached, "closed", False)
+    return node.id < since or is_open or node.saved is None
 
 
 def nodes_since(since: int, tensors: Iterable[Tensor]) -> list[Node]:
@@ -60,15 +64,15 @@ def pull(
     """Return the cotangents of targets from those of ys, of which some may be off the tape."""
     pairs = zip(ys, gs, strict=True)
     roots = [(y.node, y.index, g) for y, g in pairs if y.node is not None and g is not None]
-    return backward(roots, targets, **options)
+    return backward(roots, targets, stop=True, **options)
 
 
 class _Run:
     """One call of a function on inputs of its own, by which it can then be differentiated.
 
-    Its inputs are leaves, closed when the function has returned; or views of what came, where that
-    is on a tape and the caller records. What leads to closed leaves alone is taken off the tape in
-    the end, since no one can differentiate it.
+    They are leaves that are closed when the function has returned; or views of what came, where
+    that is on a tape and the caller records. What leads to closed leaves alone is taken off the
+    tape in the end, since no one can differentiate it.
     """
 
     def __init__(
@@ -80,18 +84,19 @@ class _Run:
         argnums: Iterable[int] | None = None,
         *,
         has_aux: bool = False,
+        kinds: str = "f",
         since: int | None = None,
     ) -> None:
         self.name, self.since = name, tick() if since is None else since
+        self.bound: list[_Bound] = []
         chosen = range(len(args)) if argnums is None else argnums
         values, self.inputs = flatten({i: args[i] for i in chosen})
         self.xs = [self.own_input(value, k) for k, value in enumerate(values)]
         own = self.inputs.build(self.xs)
         with enable_grad():
             result = f(*(own.get(i, arg) for i, arg in enumerate(args)), **kwargs)
-        for x in self.xs:
-            if x.node is not None and isinstance(x.node.attached, _Bound):
-                x.node.attached.closed = True
+        for bound in self.bound:
+            bound.closed = True
         self.aux = None
         if has_aux:
             if not isinstance(result, tuple) or len(result) != 2:
@@ -99,7 +104,7 @@ class _Run:
             result, self.aux = result
         self.ys, self.outputs = flatten(result)
         for k, y in enumerate(self.ys):
-            if not isinstance(y, Tensor) or y.dtype.kind not in ("fc" if name == "vjp" else "f"):
+            if not isinstance(y, Tensor) or y.dtype.kind not in kinds:
                 path = list(self.outputs.paths("the result"))[k]
                 came = y.dtype if isinstance(y, Tensor) else type(y).__name__
                 raise TypeError(f"{name}: {path} must be a tensor of a floating dtype, got {came}")
@@ -117,7 +122,8 @@ class _Run:
         if x.node is not None and is_grad_enabled():
             return reshape(x, x.shape)
         leaf = x.detach().requires_grad_()
-        leaf._tracked_node(self.name).attached = _Bound(x.dtype)
+        self.bound.append(_Bound(x.dtype))
+        leaf._tracked_node(self.name).attached = self.bound[-1]
         return leaf
 
     def followed(self, values: Iterable[Any]) -> set[Node]:
@@ -137,7 +143,8 @@ class _Run:
         They are recorded only where someone outside can differentiate them.
         """
         records = is_grad_enabled() and (self.is_followed or bool(self.followed(gs)))
-        found = pull(self.ys, gs, self.xs, retain_graph=again or records, create_graph=records)
+        options = {"retain_graph": again or records, "create_graph": records}
+        found = pull(self.ys, gs, self.xs, **options)
         return [zeros_like(x) if g is None else g for x, g in zip(self.xs, found, strict=True)]
 
     def like_inputs(self, values: Iterable[Any]) -> tuple[Any, ...]:
@@ -207,10 +214,10 @@ def value_and_grad(
                 f"grad: f must return one floating number, a tensor of shape (), got {came}; "
                 "reduce it with sum() or mean(), or use vjp or jacobian"
             )
-        grads = run.like_inputs(run.pull_back([ones_like(run.ys[0])]))
-        value = run.outputs.build(run.ys)
-        value, grads = run.released(((value, run.aux) if has_aux else value, grads))
-        return value, (grads if isinstance(argnums, Sequence) else grads[0])
+        value, aux = run.released((run.outputs.build(run.ys), run.aux))
+        grads = run.released(run.like_inputs(run.pull_back([ones_like(run.ys[0])])))
+        grads = grads if isinstance(argnums, Sequence) else grads[0]
+        return ((value, aux) if has_aux else value), grads
 
     return value_and_gradient
 
@@ -221,7 +228,7 @@ def vjp(f: Function, *xs: Any, has_aux: bool = False) -> tuple[Any, ...]:
     The cotangent is a tree like the result; the function can be called any number of times.
     has_aux: f returns (value, aux), and (value, function, aux) comes back.
     """
-    run = _Run("vjp", f, xs, has_aux=has_aux)
+    run = _Run("vjp", f, xs, has_aux=has_aux, kinds="fc")
 
     def pull_back(cotangent: Any) -> Any:
         gs = run.outputs.values_of(cotangent, "vjp: the cotangent")

@@ -371,6 +371,35 @@ def test_cotangents_made_after_vjp_are_followed():
     assert not pull_back(number(1.0))[0].requires_grad
 
 
+def test_a_pullback_may_be_used_after_a_backward_through_its_result():
+    w = number(3.0).requires_grad_()
+    _, pull_back = mg.vjp(lambda x: x * x, w)
+    for _ in range(2):
+        (cotangent,) = pull_back(number(1.0))
+        assert cotangent.item() == 6 and cotangent.requires_grad
+    cotangent.backward()
+    assert w.grad.item() == 2
+    (cotangent,) = pull_back(number(1.0))
+    assert cotangent.item() == 6
+    with pytest.raises(RuntimeError, match="second time"):
+        cotangent.backward()
+
+
+def test_operators_in_place_leave_the_arguments_alone():
+    def f(x, y):
+        x += 1.0
+        y *= x
+        return y.sum()
+
+    x, y = tensor(np.ones(2)), tensor(np.ones(2))
+    assert mg.grad(f)(x, y).tolist() == [1, 1]
+    assert mg.grad(f, (0, 1))(x, y)[1].tolist() == [2, 2]
+    assert mg.hessian(lambda x: f(x, x))(x).tolist() == [[2, 0], [0, 2]]
+    assert x.tolist() == y.tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match="leaf that requires grad cannot be changed in place"):
+        f(x.requires_grad_(), y)
+
+
 def test_gradients_can_be_written_to_and_share_no_memory():
     x, y = tensor(np.ones(2)), tensor(np.ones(2))
     gx, gy = mg.grad(lambda x, y: (x + y).sum(), (0, 1))(x, y)
@@ -381,6 +410,10 @@ def test_gradients_can_be_written_to_and_share_no_memory():
     gx, gy = pull_back(g)
     gx *= 5.0
     assert (gy.tolist(), g.tolist()) == ([1, 1], [1, 1])
+    itself = mg.custom_vjp(lambda x: x * x, lambda g, x: x)
+    gx = mg.grad(lambda x: itself(x).sum())(x)
+    gx *= 5.0
+    assert x.tolist() == [1, 1]
 
 
 def test_nothing_is_kept_after_an_outermost_gradient():
@@ -549,6 +582,11 @@ ERRORS = {
         r"jacobian: .* args\[1\]\['m'\]\[0\] is bool",
     ),
     "complex": (lambda: mg.vjp(lambda x: x, tensor(np.array(1j))), TypeError, "is complex128"),
+    "a complex result": (
+        lambda: mg.jacobian(lambda x: x * 1j)(floats()),
+        TypeError,
+        "jacobian: the result must be a tensor of a floating dtype, got complex128",
+    ),
     "no number": (lambda: mg.grad(lambda x: x)("three"), TypeError, "numbers"),
     "several numbers": (
         lambda: mg.grad(lambda x: x * 2)(floats()),
@@ -632,6 +670,29 @@ def test_errors(call, error, message):
 
 
 # Threads
+
+
+def test_second_derivatives_where_the_first_is_zero():
+    x = tensor(np.array([-1.0, 0.0, 2.0]))
+
+    def masked(x):
+        return mg.where(x > 0, mg.log(x), 0.0)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        assert mg.jvp(masked, x, x * 0 + 1)[1].tolist() == [0, 0, 0.5]
+        assert mg.hvp(lambda x: masked(x).sum(), x, x * 0 + 1).tolist() == [0, 0, -0.25]
+        target = tensor(np.log(2.0))
+        assert mg.hessian(lambda x: (mg.log(x) - target) ** 2)(number(2.0)).item() == 0.5
+
+
+def test_complex_results_have_a_pullback():
+    x = floats()
+    y, pull_back = mg.vjp(lambda x: mg.exp(x * 1j), x)
+    g = tensor(np.array([1.0, 2j]))
+    (cotangent,) = pull_back(g)
+    assert (y.dtype, cotangent.dtype) == (np.complex128, np.float64)
+    wanted = (g.numpy() * np.conj(1j * np.exp(1j * x.numpy()))).real
+    np.testing.assert_allclose(cotangent.numpy(), wanted, rtol=1e-12)
 
 
 def test_threads_differentiate_independently():
