@@ -241,24 +241,23 @@ class _CustomRule:
 def custom_vjp(forward: Function, vjp: Function) -> Function:
     """Return forward as a function with the derivative rule `vjp`.
 
-    forward(*inputs) takes tensors (NumPy arrays become tensors; anything else, a number or a flag,
-    is passed on and has no derivative) and returns a tensor or a tree of them. vjp(g, *inputs)
-    takes the cotangent g, a tree like the result, 0 for what was not used, and returns one
-    cotangent per input, like the input, or None for no derivative; bare where there is one input.
-    It is differentiated for second derivatives; forward is not: what either closes over counts as
-    constant. TypeError for what is no tensor, ValueError for another number of cotangents, shape
-    or dtype.
+    forward(*inputs) takes tensors, off the tape (arrays become tensors; anything else, a number or
+    a flag, is passed on and has no derivative) and returns a tensor or a tree of them.
+    vjp(g, *inputs) takes the cotangent g, a tree like the result, 0 for what was not used, and
+    returns one cotangent per input, like the input, or None for no derivative; bare where there is
+    one input. It is differentiated for second derivatives; forward is not: what either closes over
+    counts as constant. TypeError for what is no tensor, ValueError for another number of
+    cotangents, shape or dtype.
     """
 
     @wraps(forward, updated=())
     def custom(*inputs: Any) -> Any:
         name = _name(forward)
-        inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
-        xs, blanked = _blanked(inputs)
+        xs, blanked = _blanked([Tensor(x) if _is_array(x) else x for x in inputs])
         if any(isinstance(v, Tensor) for x in blanked for v in flatten(x)[0]):
             raise TypeError(f"custom_vjp: {name} takes tensors as inputs of their own, not trees")
         with no_grad():
-            values, outputs = flatten(forward(*inputs))
+            values, outputs = flatten(forward(*_filled(blanked, (x.detach() for x in xs))))
         for y in values:
             if not isinstance(y, Tensor):
                 raise TypeError(f"custom_vjp: {name} must return tensors, got {type(y).__name__}")
@@ -273,6 +272,10 @@ def custom_vjp(forward: Function, vjp: Function) -> Function:
         return outputs.build(ys)
 
     return custom
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, np.ndarray) or backends.of_device_array(x) is not None
 
 
 def _name(f: Function) -> str:

@@ -490,6 +490,17 @@ def test_inputs_that_are_no_tensors():
     assert (y.dtype, x.grad.tolist()) == (np.float32, [6, 8])
 
 
+def test_a_forward_in_numpy():
+    def forward(x):
+        return tensor(np.sinc(x.numpy()))
+
+    def rule(g, x):
+        t = x * np.pi
+        return g * (mg.cos(t) * t - mg.sin(t)) / (t * x)
+
+    assert mg.gradcheck(mg.custom_vjp(forward, rule), point(3), order=2)
+
+
 def test_constants_and_no_grad():
     x = point(2, requires_grad=True)
     assert square(point(2)).node is None
