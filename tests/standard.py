@@ -231,14 +231,14 @@ fft.fftshift(x, /, *, axes=None)
 fft.ifftshift(x, /, *, axes=None)
 """
 
-#: Methods with keywords; those of operators and conversions follow from the tables above.
+#: Methods of an array with keywords; those of operators and conversions follow from the tables.
 _METHODS = """
-__array_namespace__(self, /, *, api_version=None)
-__dlpack__(self, /, *, stream=None, max_version=None, dl_device=None, copy=None)
-__dlpack_device__(self, /)
-__getitem__(self, key, /)
-__setitem__(self, key, value, /)
-to_device(self, device, /, *, stream=None)
+__array_namespace__(*, api_version=None)
+__dlpack__(*, stream=None, max_version=None, dl_device=None, copy=None)
+__dlpack_device__()
+__getitem__(key, /)
+__setitem__(key, value, /)
+to_device(device, /, *, stream=None)
 """
 
 #: The functions of the object that `__array_namespace_info__()` returns.
@@ -265,10 +265,10 @@ SIGNATURES |= {name: inspect.signature(lambda x, /: None) for name in UNARY}
 SIGNATURES |= {name: inspect.signature(lambda x1, x2, /: None) for name in BINARY}
 
 METHODS = signatures(_METHODS)
-METHODS |= {name: inspect.signature(lambda self, /: None) for name in [*UNARY_OPERATORS]}
-METHODS |= {name: inspect.signature(lambda self, /: None) for name in CONVERSIONS}
+METHODS |= {name: inspect.signature(lambda: None) for name in [*UNARY_OPERATORS]}
+METHODS |= {name: inspect.signature(lambda: None) for name in CONVERSIONS}
 METHODS |= {
-    name[:2] + form + name[2:]: inspect.signature(lambda self, other, /: None)
+    name[:2] + form + name[2:]: inspect.signature(lambda other, /: None)
     for forms, names in {("",): COMPARISONS, ("", "r", "i"): ARITHMETIC}.items()
     for form, name in product(forms, names)
 }

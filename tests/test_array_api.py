@@ -104,7 +104,7 @@ def test_a_function_has_the_signature_of_the_standard(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_has_the_signature_of_the_standard(name):
     keywords = [p for p in METHODS[name].parameters.values() if p.kind is p.KEYWORD_ONLY]
-    ours = inspect.signature(getattr(mg.Tensor, name))
+    ours = inspect.signature(getattr(mg.zeros(1), name))
     assert_allows_what(METHODS[name], ours, implicit=not keywords)
 
 
@@ -249,14 +249,15 @@ def test_half_precision_is_a_real_floating_dtype_too():
     assert mg.isdtype(mg.float16, "integral") is False
 
 
-@pytest.mark.parametrize("pair", PROMOTIONS, ids="-".join)
-def test_result_type_is_the_tables(backend, pair):
-    expected = getattr(mg, PROMOTIONS[pair])
-    dtypes = [getattr(mg, name) for name in pair]
-    arrays = [mg.tensor(np.zeros(2, dtype), backend=backend) for dtype in dtypes]
-    for one, other in product(*zip(dtypes, arrays, strict=True)):
-        assert mg.result_type(one, other) == mg.result_type(other, one) == expected
-    assert mg.result_type(*arrays, *dtypes) == expected
+@pytest.mark.parametrize("name", DTYPES)
+def test_result_type_is_the_tables(backend, name):
+    for (one, other), expected in PROMOTIONS.items():
+        if one == name:
+            dtypes = [getattr(mg, one), getattr(mg, other)]
+            arrays = [mg.tensor(np.zeros(2, dtype), backend=backend) for dtype in dtypes]
+            for pair in product(*zip(dtypes, arrays, strict=True)):
+                assert mg.result_type(*pair) == getattr(mg, expected), other
+            assert mg.result_type(*arrays, *dtypes) == getattr(mg, expected), other
 
 
 @pytest.mark.parametrize("name", DTYPES)
