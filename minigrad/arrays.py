@@ -26,16 +26,18 @@ def get_default_dtype() -> np.dtype[Any]:
     return _default_dtype
 
 
-def _is_plain(data: Any) -> bool:
-    """Whether data is made of Python numbers alone, whose dtype is minigrad's to choose."""
-    stack = [data]
+def _python_types(data: Any) -> set[type] | None:
+    """Return the types of the Python numbers that data is made of; None if there is more in it."""
+    types, stack = set(), [data]
     while stack:
         value = stack.pop()
         if isinstance(value, list | tuple):
             stack.extend(value)
         elif type(value) not in SCALARS:
-            return False
-    return True
+            return None
+        else:
+            types.add(type(value))
+    return types
 
 
 def to_array(
@@ -71,12 +73,14 @@ def _to_host(data: Any, dtype: Any) -> tuple[Any, Any]:
     try:
         host = np.asarray(data)
         kind = host.dtype.kind
-        # Integers alone that int64 does not hold are unsigned or objects to NumPy.
-        if kind in ("fcuO" if dtype is None else "iuO") and _is_plain(data):
-            if dtype is None:
-                dtype = _default_dtype if kind in "fc" else np.dtype(np.int64)
-                dtype = np.result_type(dtype, np.complex64) if kind == "c" else dtype
-            host = host if kind in "fc" else np.asarray(data, dtype)
+        is_right = kind == "b" or (kind == "i" and dtype is None)
+        types = None if is_right else _python_types(data)
+        if types and types <= {bool, int}:
+            # NumPy takes integers that int64 does not hold for unsigned ones, floats or objects.
+            dtype = np.dtype(np.int64) if dtype is None else dtype
+            host = np.asarray(data, dtype)
+        elif types is not None and dtype is None:
+            dtype = _default_dtype if kind == "f" else np.result_type(_default_dtype, np.complex64)
     except ValueError as error:
         raise ValueError(f"expected numbers in a regular shape: {error}") from error
     except OverflowError as error:

@@ -910,6 +910,14 @@ def test_asarray_of_python_numbers(on_each_backend, data, dtype):
     assert_same(mg.asarray(data, copy=True), np.asarray(data, dtype))
 
 
+def test_asarray_loses_nothing_of_large_integers(on_each_backend):
+    values = [2**64 - 1, 2**63 + 1, 0, True]  # as an array of its own choice, NumPy has floats
+    assert_same(mg.asarray(values, dtype=mg.uint64), np.array(values, np.uint64))
+    for data, dtype in [(values, None), ([2**63, -1], None), ([[128]], mg.int8), (-1, mg.uint8)]:
+        with pytest.raises(OverflowError):
+            mg.asarray(data, dtype=dtype)
+
+
 @pytest.mark.parametrize("dtype", TAKES["any"])
 def test_asarray_of_arrays(on_each_backend, dtype):
     values = numbers((2, 3), dtype)

@@ -152,7 +152,9 @@ def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = Non
     impossible, BufferError for what cannot be exchanged.
     """
     if not hasattr(x, "__dlpack_device__"):
-        raise TypeError(f"from_dlpack: expected an array with __dlpack__, got {type(x).__name__}")
+        raise AttributeError(
+            f"from_dlpack: expected an array with __dlpack__, got {type(x).__name__}"
+        )
     number = int(x.__dlpack_device__()[0])
     if number not in _DLPACK_DEVICES and device != "cpu":
         raise BufferError(f"from_dlpack: no backend for DLPack's device type {number}")
