@@ -58,7 +58,7 @@ class Protocols:
                 raise AttributeError(name)
             raise no_such_method(name, dir(type(self)), OPS)
 
-    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
         if api_version not in (None, *API_VERSIONS):
             raise ValueError(
                 f"unknown version {api_version!r} of the Array API: expected one of "
@@ -86,12 +86,13 @@ class Protocols:
             return array.astype(dtype)
         return array.copy() if copy else array
 
-    def __dlpack_device__(self) -> tuple[int, int]:
+    def __dlpack_device__(self, /) -> tuple[int, int]:
         device: tuple[int, int] = self._array.__dlpack_device__()
         return device
 
     def __dlpack__(
         self,
+        /,
         *,
         stream: Any = None,
         max_version: tuple[int, int] | None = None,

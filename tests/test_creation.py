@@ -141,6 +141,9 @@ def test_integers_that_do_not_fit_are_refused(data, dtype):
     for make in (mg.asarray, mg.tensor):
         with pytest.raises(OverflowError, match=f"fit into {dtype}"):
             make(data, dtype=dtype)
+    with pytest.raises(OverflowError, match="fit into int64"):
+        mg.asarray([0, 2**63])
+    assert mg.asarray([0, 2**64 - 1], dtype=mg.uint64).tolist() == [0, 2**64 - 1]
     assert mg.asarray([2**63], dtype=mg.uint64).tolist() == [2**63]
     assert mg.asarray(2**63, dtype=mg.float64).tolist() == float(2**63)
 
