@@ -6,76 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from .messages import did_you_mean
+from .namespaces import Namespace
 from .refusals import ErrorSlot, refuse_now
 
 Array = Any  # numpy.ndarray, cupy.ndarray, or the tests' array that refuses every conversion
 Kernel = Callable[..., Any]
-
-#: What an op's `forward` may use: the names NumPy >= 2.1 and CuPy 14 both have, with one meaning.
-NAMES = frozenset(
-    """
-    abs acos acosh add all any arange argmax argmin argsort array asarray ascontiguousarray asin
-    asinh astype atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or
-    bitwise_right_shift bitwise_xor broadcast_to cbrt ceil concatenate conj copysign cos cosh
-    count_nonzero cumulative_prod cumulative_sum diagonal diff divide empty empty_like equal exp
-    exp2 expand_dims expm1 eye flip floor floor_divide from_dlpack full full_like greater
-    greater_equal hypot imag inf isfinite isinf isnan less less_equal linspace log log10 log1p log2
-    logaddexp logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum
-    may_share_memory mean min minimum moveaxis multiply nan nextafter nonzero not_equal ones
-    ones_like permute_dims pi power prod real reciprocal remainder repeat reshape rint roll round
-    searchsorted sign signbit sin sinh sort sqrt square squeeze stack subtract sum swapaxes take
-    take_along_axis tan tanh tile tril triu trunc unique where zeros zeros_like
-    """.split()
-)
-
-#: The same for `xp.linalg` and `xp.fft`.
-LINALG_NAMES = frozenset("cholesky cross det eigh eigvalsh inv qr slogdet solve svd".split())
-FFT_NAMES = frozenset("fftfreq fftn ifftn irfftn rfftfreq rfftn".split())
-
-
-class Strict:
-    """Some names of a module, and no other.
-
-    A forward that runs on one backend runs on all: a name outside `names` is an AttributeError
-    everywhere, also where the library behind it has that name.
-    """
-
-    def __init__(self, module: ModuleType | Any, names: frozenset[str]) -> None:
-        vars(self).update({name: getattr(module, name) for name in names})
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{name!r} is not in the strict namespace: it holds only what NumPy and CuPy share "
-            "(minigrad.backends.NAMES, LINALG_NAMES, FFT_NAMES)"
-        )
-
-
-class Namespace(Strict):
-    """The strict namespace `xp` that every `forward` is written against."""
-
-    def __init__(
-        self,
-        module: ModuleType | Any,
-        scatter_add: Callable[..., None],
-        refuse: Callable[..., None],
-        wraps_indices: bool,
-    ) -> None:
-        super().__init__(module, NAMES)
-        self.linalg = Strict(module.linalg, LINALG_NAMES)
-        self.fft = Strict(module.fft, FFT_NAMES)
-        #: scatter_add(x, key, values): x[key] += values, duplicates accumulated, x written
-        self.scatter_add = scatter_add
-        #: refuse(bad, values, what, error=ValueError): an error where bad is true, raised now or
-        #: at the next transfer
-        self.refuse = refuse
-        #: whether an index out of range wraps around unnoticed instead of raising
-        self.wraps_indices = wraps_indices
 
 
 def device_backend(

@@ -9,7 +9,7 @@ from types import EllipsisType, SimpleNamespace
 
 import numpy as np
 
-from minigrad import backends
+from minigrad import backends, namespaces
 
 PLAIN = (bool, int, float, complex, str, type(None), EllipsisType, np.dtype)
 
@@ -246,9 +246,9 @@ def module(names, prefix=""):
 
 
 #: What stands for the `cupy` module: the strict names and nothing else.
-MODULE = module(backends.NAMES)
-MODULE.linalg = module(backends.LINALG_NAMES, "linalg.")
-MODULE.fft = module(backends.FFT_NAMES, "fft.")
+MODULE = module(namespaces.NAMES)
+MODULE.linalg = module(namespaces.LINALG_NAMES, "linalg.")
+MODULE.fft = module(namespaces.FFT_NAMES, "fft.")
 MODULE.add.at = add_at
 MODULE.add.reduce = MODULE.sum
 
