@@ -91,7 +91,7 @@ class _Run:
         self.bound: list[_Bound] = []
         chosen = range(len(args)) if argnums is None else argnums
         values, self.inputs = flatten({i: args[i] for i in chosen})
-        self.xs = [self.own_input(value, k) for k, value in enumerate(values)]
+        self.xs = list(map(self.own_input, values, self.inputs.paths("args")))
         own = self.inputs.build(self.xs)
         with enable_grad():
             result = f(*(own.get(i, arg) for i, arg in enumerate(args)), **kwargs)
@@ -103,18 +103,19 @@ class _Run:
                 raise TypeError(f"{name}: with has_aux, f returns (value, aux), got {result!r}")
             result, self.aux = result
         self.ys, self.outputs = flatten(result)
-        for k, y in enumerate(self.ys):
+        for y, path in zip(self.ys, self.outputs.paths("the result"), strict=True):
             if not isinstance(y, Tensor) or y.dtype.kind not in kinds:
-                path = list(self.outputs.paths("the result"))[k]
                 came = y.dtype if isinstance(y, Tensor) else type(y).__name__
                 raise TypeError(f"{name}: {path} must be a tensor of a floating dtype, got {came}")
         self.is_followed = bool(self.followed([*self.ys, *flatten(self.aux)[0]]))
 
-    def own_input(self, value: Any, k: int) -> Tensor:
+    def own_input(self, value: Any, path: str) -> Tensor:
         """Return a tensor of the same value by which only this run differentiates."""
-        x = value if isinstance(value, Tensor) else Tensor(value)
+        try:
+            x = value if isinstance(value, Tensor) else Tensor(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{self.name}: {path}: {error}") from None
         if x.dtype.kind != "f":
-            path = list(self.inputs.paths("args"))[k]
             raise TypeError(
                 f"{self.name}: only floating tensors have derivatives, but {path} is {x.dtype}; "
                 "cast it with astype, or leave it out of argnums"
@@ -246,7 +247,7 @@ def jvp(f: Function, xs: Any, vs: Any) -> tuple[Any, Any]:
     pullback is linear in the cotangent, so the derivative of the pullback is what is sought
     (Townsend, "A new trick for calculating Jacobian vector products", 2017).
     """
-    args, tangents = _arguments(xs), _arguments(vs)
+    args, tangents = _arguments("jvp", xs, vs)
     run = _Run("jvp", f, args)
     vs = run.inputs.values_of(dict(enumerate(tangents)), "jvp: vs")
     alike = [_like(x, v, "jvp: vs") for x, v in zip(run.xs, vs, strict=True)]
@@ -302,15 +303,19 @@ def hvp(f: Function, xs: Any, vs: Any) -> Any:
     xs and vs as `jvp` takes them. The Hessian is symmetric, so one more backward pass through the
     gradient, with vs as the cotangent, is enough.
     """
-    args = _arguments(xs)
+    args, vectors = _arguments("hvp", xs, vs)
     gradient = grad(f, tuple(range(len(args))))
     _, pull_back = vjp(gradient, *args)
-    products = pull_back(tuple(_arguments(vs)))
+    products = pull_back(tuple(vectors))
     return type(xs)(products) if type(xs) in (tuple, list) else products[0]
 
 
-def _arguments(xs: Any) -> Sequence[Any]:
-    return xs if type(xs) in (tuple, list) else (xs,)
+def _arguments(name: str, xs: Any, vs: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return xs and vs as sequences of arguments; ValueError where there are not as many."""
+    args, along = (tree if type(tree) in (tuple, list) else (tree,) for tree in (xs, vs))
+    if len(args) != len(along):
+        raise ValueError(f"{name}: vs must be like the {len(args)} xs, got {len(along)}")
+    return args, along
 
 
 def _like(old: Tensor, new: Any, what: str) -> Tensor:

@@ -587,7 +587,16 @@ ERRORS = {
         TypeError,
         "jacobian: the result must be a tensor of a floating dtype, got complex128",
     ),
-    "no number": (lambda: mg.grad(lambda x: x)("three"), TypeError, "numbers"),
+    "no number": (
+        lambda: mg.grad(lambda x: x)(["three"]),
+        TypeError,
+        r"grad: args\[0\]\[0\]: expected numbers of at most 64 bits, got str",
+    ),
+    "too many vectors": (
+        lambda: mg.hvp(lambda x: x.sum(), floats(), (floats(), floats())),
+        ValueError,
+        "hvp: vs must be like the 1 xs, got 2",
+    ),
     "several numbers": (
         lambda: mg.grad(lambda x: x * 2)(floats()),
         ValueError,
@@ -646,7 +655,7 @@ ERRORS = {
     "too few tangents": (
         lambda: mg.jvp(lambda x, y: x * y, (floats(), floats()), (floats(),)),
         ValueError,
-        "jvp: vs: expected",
+        "jvp: vs must be like the 2 xs, got 1",
     ),
     "a tangent without a key": (
         lambda: mg.jvp(lambda p: p["x"], {"x": floats()}, {"y": floats()}),
