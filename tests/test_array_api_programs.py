@@ -84,11 +84,11 @@ def principal_components(points):
 
 
 def ridge_regression(points, targets, penalty):
-    """Fit by 50 steps of gradient descent: the weights and the residual."""
+    """Fit by 20 steps of gradient descent: the weights and the residual."""
     xp = points.__array_namespace__()
     count = points.shape[0]
     weights = xp.zeros(points.shape[1], dtype=points.dtype, device=points.device)
-    for _ in range(50):
+    for _ in range(20):
         residual = points @ weights - targets
         weights = weights - 0.1 * (points.mT @ residual / count + penalty * weights)
     return weights, xp.sqrt(xp.mean(residual**2))
