@@ -459,3 +459,9 @@ def test_values_and_gradients(library, name):
             assert agree(theirs, ours), f"{case}: {library} has {theirs}, minigrad {ours}"
         compared += pairs is not None
     assert compared
+
+
+def test_a_wrong_gradient_is_noticed(monkeypatch):
+    monkeypatch.setitem(TORCH, "sin", lambda x: torch.sin(x).detach() + 0 * x)
+    with pytest.raises(AssertionError, match="torch has"):
+        test_values_and_gradients("torch", "sin")
