@@ -191,26 +191,38 @@ _fftfreq = Op("fftfreq", lambda xp, *, n, d, dtype: xp.astype(xp.fft.fftfreq(n, 
 _rfftfreq = Op("rfftfreq", lambda xp, *, n, d, dtype: xp.astype(xp.fft.rfftfreq(n, d), dtype))
 
 
-def _frequencies(op: Op, n: int, d: float, dtype: Any, backend: str | Backend | None) -> Tensor:
+def _frequencies(op: Op, n: int, d: float, dtype: Any, where: Backend) -> Tensor:
     n, dtype = index(n), as_dtype(get_default_dtype() if dtype is None else dtype)
     if n < 1:
         raise ValueError(f"{op.name}: expected a length of at least 1, got {n}")
     if dtype.kind != "f":
         raise TypeError(f"{op.name}: expected a real floating dtype, got {dtype}")
     params = {"n": n, "d": float(d), "dtype": dtype}
-    result: Tensor = apply(op, (), params, backends.resolve(backend))
+    result: Tensor = apply(op, (), params, where)
     return result
 
 
 def fftfreq(
-    n: int, /, *, d: float = 1.0, dtype: Any = None, backend: str | Backend | None = None
+    n: int,
+    /,
+    *,
+    d: float = 1.0,
+    dtype: Any = None,
+    device: str | None = None,
+    backend: str | Backend | None = None,
 ) -> Tensor:
     """The frequencies of the elements of an `fft` of n points, d apart: 0, 1, ..., -1, over n·d."""
-    return _frequencies(_fftfreq, n, d, dtype, backend)
+    return _frequencies(_fftfreq, n, d, dtype, backends.resolve(backend, device))
 
 
 def rfftfreq(
-    n: int, /, *, d: float = 1.0, dtype: Any = None, backend: str | Backend | None = None
+    n: int,
+    /,
+    *,
+    d: float = 1.0,
+    dtype: Any = None,
+    device: str | None = None,
+    backend: str | Backend | None = None,
 ) -> Tensor:
     """The frequencies of the elements of an `rfft` of n points, d apart: 0 to n // 2, over n·d."""
-    return _frequencies(_rfftfreq, n, d, dtype, backend)
+    return _frequencies(_rfftfreq, n, d, dtype, backends.resolve(backend, device))
