@@ -11,7 +11,7 @@ if (_checkout / "kernels" / "cpu").is_dir():
 import numpy as _np
 from numpy import e, inf, nan, newaxis, pi
 
-from . import autograd, backends, data, fft, linalg, nn, ops, optim, random
+from . import autograd, backends, data, fft, linalg, nn, numpy_protocol, ops, optim, random
 from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck

@@ -19,7 +19,7 @@ import numpy as np
 from . import backends
 from .arrays import SCALARS, to_array
 from .backends import Array, Backend
-from .messages import EXPLAINED, described, explain, require_alike
+from .messages import EXPLAINED, ForeignOperand, described, explain, require_alike
 from .methods import BINARY, OPS, UNARY, Methods
 from .plans import Plan, Rule
 from .promotion import as_weak, common_dtype
@@ -257,9 +257,6 @@ class Tensor(Protocols, Methods):
     backend: Backend
     node: Node | None
     index: int
-
-    #: NumPy's own operators give way to the reflected ones here: `ndarray * tensor` is a Tensor.
-    __array_ufunc__ = None
 
     def __init__(
         self,
@@ -695,10 +692,10 @@ def _operand(op: Op, value: Any, backend: Backend | None) -> Any:
     """Return value as `apply` takes it: NumPy scalars weak as Python's, arrays as constants."""
     if isinstance(value, Tensor) or type(value) in _RAW:
         return value
-    if (weak := as_weak(value)) is not None:
+    if type(value) is not np.ndarray and (weak := as_weak(value)) is not None:
         return weak
     if not isinstance(value, np.ndarray) and backends.of_device_array(value) is None:
-        raise TypeError(
+        raise ForeignOperand(
             f"{op.name}: expected tensors, arrays or numbers, got {type(value).__name__}"
         )
     return wrap(*to_array(value, None, None, copy=True))  # the tape may keep it

@@ -15,6 +15,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+class ForeignOperand(TypeError):
+    """An operand that is no tensor, array or number; its own type may know what to do."""
+
+
 def first_true(mask: Any) -> tuple[int, ...]:
     """Return the position of the first true element of a NumPy array that has one."""
     return tuple(map(int, np.unravel_index(np.argmax(mask), mask.shape)))

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .messages import ForeignOperand
+
 if TYPE_CHECKING:
     from .engine import Tensor
 
@@ -28,16 +30,29 @@ Operator = Callable[["Methods", Any], "Tensor"]
 def _operators(name: str) -> tuple[Operator, Operator, Operator]:
     """Return `x op y`, `y op x` and `x op= y` of the op called `name`."""
 
-    def operator(self: "Methods", other: Any) -> "Tensor":
-        return BINARY[name](self, other)
+    def operator(self: "Methods", other: Any) -> Any:
+        try:
+            return BINARY[name](self, other)
+        except ForeignOperand as error:
+            return _give_way(other, error)
 
     def reflected(self: "Methods", other: Any) -> "Tensor":
         return BINARY[name](other, self)
 
-    def in_place(self: "Methods", other: Any) -> "Tensor":
-        return self._in_place(name, other)
+    def in_place(self: "Methods", other: Any) -> Any:
+        try:
+            return self._in_place(name, other)
+        except ForeignOperand as error:
+            return _give_way(other, error)
 
     return operator, reflected, in_place
+
+
+def _give_way(other: Any, error: ForeignOperand) -> Any:
+    """Let the other operand's class have its turn; those of Python know nothing of tensors."""
+    if type(other).__module__ == "builtins":
+        raise error
+    return NotImplemented
 
 
 class Methods:
@@ -75,17 +90,8 @@ class Methods:
     def __invert__(self) -> "Tensor":
         return UNARY["bitwise_invert"](self)
 
-    def __lt__(self, other: Any) -> "Tensor":
-        return BINARY["less"](self, other)
-
-    def __le__(self, other: Any) -> "Tensor":
-        return BINARY["less_equal"](self, other)
-
-    def __gt__(self, other: Any) -> "Tensor":
-        return BINARY["greater"](self, other)
-
-    def __ge__(self, other: Any) -> "Tensor":
-        return BINARY["greater_equal"](self, other)
+    __lt__, __le__ = _operators("less")[0], _operators("less_equal")[0]
+    __gt__, __ge__ = _operators("greater")[0], _operators("greater_equal")[0]
 
     def __eq__(self, other: object) -> Any:
         return _compare("equal", self, other)

@@ -22,6 +22,20 @@ API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
 _HOST = (1, 0)  # the host as DLPack names devices
 
 
+class _ArrayUfunc:
+    """`__array_ufunc__`: NumPy asks the type for it, and `ndarray * tensor` is a tensor that way.
+
+    CuPy asks the object: None lets its operators give way to the tensor's reflected ones.
+    """
+
+    def __get__(self, tensor: object, kind: type[Any]) -> Any:
+        return _array_ufunc if tensor is None else None
+
+
+def _array_ufunc(tensor: Any, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+    return OPS["array_ufunc"](ufunc, method, inputs, keywords)
+
+
 class Protocols:
     """The part of Tensor that Python and NumPy call; Tensor brings what is declared here."""
 
@@ -65,6 +79,11 @@ class Protocols:
                 f"{', '.join(API_VERSIONS)}"
             )
         return sys.modules[__package__]
+
+    __array_ufunc__ = _ArrayUfunc()
+
+    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        return OPS["array_function"](function, types, args, keywords)
 
     def numpy(self, copy: bool = False) -> np.ndarray[Any, Any]:
         """Return the values on the host: a read-only view, or a writable copy.

@@ -28,7 +28,7 @@ FLOORS = [
         "fft",
         "autograd",
     }
-    | {"inspection", "serialization"},
+    | {"inspection", "numpy_protocol", "serialization"},
     {"nn", "optim", "data"},
     {"train"},
     {"cli"},
