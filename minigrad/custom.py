@@ -27,7 +27,7 @@ from .engine import (
 from .messages import require_alike
 from .ops.creation import zeros
 from .ops.random import noting_draws, redrawing
-from .transforms import Function, is_outside, nodes_since, pull
+from .runs import Function, is_outside, nodes_since, pull
 from .trees import Structure, flatten
 
 __all__ = ["checkpoint", "custom_vjp"]

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -167,8 +168,9 @@ def test_to_device():
 
 @pytest.mark.parametrize("name", ["vecdot", "unstack", "linalg.vecdot", "einsum", "frobnicate"])
 def test_the_namespace_has_no_other_names(backend, name):
-    with pytest.raises(AttributeError, match=f"'{name}' is not in the strict namespace"):
-        getattr(backends.get(backend).xp, name)
+    last = name.rpartition(".")[2]
+    with pytest.raises(AttributeError, match=f"'{last}' is not in the strict namespace"):
+        attrgetter(name)(backends.get(backend).xp)
 
 
 def test_the_namespace_has_every_name(backend):

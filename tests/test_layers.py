@@ -17,7 +17,7 @@ FLOORS = [
     {"engine", "methods", "plans", "protocols", "watching"},
     {"ops"},
     {
-        "trees",
+        "runs",
         "transforms",
         "custom",
         "checks",
