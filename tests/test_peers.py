@@ -247,7 +247,6 @@ TORCH = {
     "scatter": torch_scatter,
     "nonzero": lambda x: torch.nonzero(x, as_tuple=True),
     "take": take,
-    "reorder": called(torch, "take_along_dim"),
     # matrices
     **same(matrices, "det eigvalsh inv svdvals"),
     **with_keywords(matrices, "cholesky matrix_rank pinv solve"),
@@ -298,7 +297,7 @@ JAX = {
     "diff": lambda x, prepend=None, append=None, **params: jnp.diff(
         x, prepend=prepend, append=append, **params
     ),
-    "topk": lambda x, k, axis: jax.lax.top_k(x, k, axis=axis),
+    "topk": lambda x, k, axis: jax.lax.top_k(x, k, axis=axis)[0],
     "searchsorted": lambda x1, x2, sorter=None, side="left": jnp.searchsorted(
         x1, x2, side=side, sorter=sorter
     ),
@@ -338,7 +337,7 @@ SCIPY = {
 #: op -> why no peer has it
 ALONE = {
     **dict.fromkeys(
-        "absorb absorb_both sum_to spread recurrence tie_mean tied share to assign".split(),
+        "absorb absorb_both sum_to spread recurrence reorder tie_mean tied share to assign".split(),
         "a part of other ops",
     ),
     **dict.fromkeys(
