@@ -64,6 +64,8 @@ class Protocols:
         def to_host(self, copy: bool = False) -> np.ndarray[Any, Any]: ...
 
         def __getitem__(self, key: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
 
     if not TYPE_CHECKING:  # out of sight of type checkers, which know what there is
 
@@ -176,6 +178,12 @@ class Protocols:
         number: float = round(self.item(), ndigits)
         return number
 
+    def __divmod__(self, other: Any) -> tuple["Tensor", "Tensor"]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple["Tensor", "Tensor"]:
+        return other // self, other % self
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of a 0-d tensor")
@@ -196,6 +204,8 @@ class Protocols:
     def __repr__(self) -> str:
         text = np.array2string(self.to_host(), separator=", ", prefix="tensor(")
         notes = []
+        if not self.size and self.ndim > 1:  # the brackets do not tell
+            notes.append(f"shape={self.shape}")
         if self.dtype not in (get_default_dtype(), np.dtype(np.int64), np.dtype(np.bool_)):
             notes.append(f"dtype={self.dtype}")
         if self.backend.name != "numpy":

@@ -203,3 +203,149 @@ def test_concat_and_stack_join_and_split_again(backend, shape, lengths, data):
     joined.backward(mg.tensor(np.concatenate(parts, axis=axis), backend=backend))
     for x, part in zip(xs, parts, strict=True):
         assert_equal(x.grad, part)
+
+
+# Rearrangements: a strategy draws the params for a shape.
+
+
+def ints(low, high):
+    return st.integers(low, high)
+
+
+def axes(shape):
+    return ints(-len(shape), len(shape) - 1)
+
+
+def rolls(shape):
+    both = st.lists(st.tuples(ints(-9, 9), axes(shape)), max_size=3)
+    return both.map(lambda pairs: {"shift": [n for n, _ in pairs], "axis": [a for _, a in pairs]})
+
+
+def some_counts(shape):
+    def counts(axis):
+        every = st.lists(ints(0, 3), min_size=shape[axis], max_size=shape[axis])
+        one_or_every = ints(0, 3) if shape[axis] == 1 else st.one_of(ints(0, 3), every)
+        return one_or_every.map(lambda n: {"repeats": n, "axis": axis})
+
+    return axes(shape).flatmap(counts)
+
+
+def paddings(shape):
+    pairs = st.lists(st.tuples(ints(0, 5), ints(0, 5)), min_size=len(shape), max_size=len(shape))
+    modes = st.sampled_from(["constant", "edge", "reflect", "symmetric", "wrap"])
+    return st.fixed_dictionaries({"pad_width": pairs, "mode": modes})
+
+
+def planes(shape):
+    two = st.lists(axes(shape), min_size=2, max_size=2, unique_by=lambda a: a % len(shape))
+    both = st.tuples(ints(-4, 4), two)
+    return both.map(lambda drawn: {"offset": drawn[0], "axis1": drawn[1][0], "axis2": drawn[1][1]})
+
+
+def cuts(shape):
+    places = st.lists(ints(-5, 5), max_size=3)
+    return st.fixed_dictionaries({"indices_or_sections": places, "axis": axes(shape)})
+
+
+REARRANGEMENTS = {
+    "roll": (lambda x, shift, axis: mg.roll(x, tuple(shift), tuple(axis)), np.roll, rolls),
+    "repeat": (
+        lambda x, repeats, axis: mg.repeat(x, repeats, axis=axis),
+        np.repeat,
+        some_counts,
+    ),
+    "tile": (
+        lambda x, reps: mg.tile(x, tuple(reps)),
+        np.tile,
+        lambda shape: st.lists(ints(0, 3), max_size=4).map(lambda reps: {"reps": reps}),
+    ),
+    "pad": (mg.pad, np.pad, paddings),
+    "diagonal": (mg.diagonal, np.diagonal, planes),
+    "tril": (mg.tril, np.tril, lambda shape: st.fixed_dictionaries({"k": ints(-4, 4)})),
+    "triu": (mg.triu, np.triu, lambda shape: st.fixed_dictionaries({"k": ints(-4, 4)})),
+    "split": (mg.split, np.split, cuts),
+    "unstack": (
+        mg.unstack,
+        lambda x, axis: tuple(np.moveaxis(x, axis, 0)),
+        lambda shape: st.fixed_dictionaries({"axis": axes(shape)}),
+    ),
+}
+
+
+def parts_of(result):
+    """Return what a function gave as a tuple."""
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
+
+
+def assert_rearranged(ours, numpys, array, backend):
+    """Compare values with NumPy's, and the gradient with how often each element is used."""
+    x = leaf(array, backend)
+    parts = parts_of(ours(x))
+    for y, value in zip(parts, parts_of(numpys(array)), strict=True):
+        np.testing.assert_array_equal(y.detach().numpy(), value, strict=True)
+    mg.concat(parts, axis=None).sum().backward()
+    assert (x.grad.shape, x.grad.dtype) == (array.shape, array.dtype)
+    numbered = 1 + np.arange(array.size).reshape(array.shape)  # 0 is what was not in x
+    used = np.concatenate([np.ravel(part) for part in parts_of(numpys(numbered))])
+    counts = np.bincount(used, minlength=array.size + 1)[1:]
+    np.testing.assert_array_equal(x.grad.numpy(), counts.reshape(array.shape))
+
+
+@pytest.mark.parametrize("name", REARRANGEMENTS)
+@given(st.data(), DTYPES)
+def test_rearrangements_are_numpys_and_their_gradients_go_back(backend, name, data, dtype):
+    ours, numpys, params = REARRANGEMENTS[name]
+    low = 2 if name in ("diagonal", "tril", "triu") else 1
+    shape = data.draw(arrays_of.array_shapes(min_dims=low, max_dims=3, min_side=1, max_side=4))
+    keywords = data.draw(params(shape))
+    assert_rearranged(
+        lambda x: ours(x, **keywords),
+        lambda x: numpys(x, **keywords),
+        numbers(shape, dtype),
+        backend,
+    )
+
+
+@given(FILLED.filter(bool), st.data(), DTYPES, st.booleans())
+def test_taking_accumulates(backend, shape, data, dtype, along):
+    axis = data.draw(axes(shape))
+    if along:
+        lengths = [data.draw(st.sampled_from([1, n])) for n in shape]
+        lengths[axis] = data.draw(ints(0, 3))
+    else:
+        lengths = data.draw(arrays_of.array_shapes(min_dims=0, max_dims=2, max_side=3))
+    index = data.draw(integers(shape[axis], tuple(lengths)))
+    ours, numpys = (mg.take_along_axis, np.take_along_axis) if along else (mg.take, np.take)
+    assert_rearranged(
+        lambda x: ours(x, mg.tensor(index, backend=backend), axis=axis),
+        lambda x: np.asarray(numpys(x, index, axis)),
+        numbers(shape, dtype),
+        backend,
+    )
+
+
+WRONG_KEYS = st.one_of(
+    ints(-9, 9),
+    st.floats(width=16),
+    st.text(max_size=2),
+    st.none(),
+    st.booleans(),
+    st.slices(3),
+    st.lists(st.one_of(ints(-9, 9), st.booleans(), st.floats(width=16)), max_size=3),
+    arrays_of.arrays(st.sampled_from([bool, np.uint8, np.int64]), SHAPES),
+    st.just(...),
+)
+
+
+@given(SHAPES, st.one_of(WRONG_KEYS, st.tuples(WRONG_KEYS, WRONG_KEYS)))
+def test_a_key_is_numpys_or_refused_with_numpys_error(backend, shape, key):
+    array = numbers(shape)
+    x = mg.tensor(array, backend=backend)
+    try:
+        expected = array[key]
+    except (IndexError, ValueError, TypeError) as error:
+        # A ragged list is an IndexError here, like all that is no index.
+        with pytest.raises((type(error), IndexError)):
+            x[moved(key, backend)].numpy()
+    else:
+        np.testing.assert_array_equal(x[moved(key, backend)].numpy(), expected, strict=True)
