@@ -137,7 +137,7 @@ def test_a_device_that_nobody_has_gives_the_host_a_copy():
 
 
 def test_what_cannot_be_exchanged_is_named():
-    with pytest.raises(AttributeError, match=r"'list'.*__dlpack_device__"):
+    with pytest.raises(AttributeError, match="__dlpack__, got list"):
         mg.from_dlpack([1, 2])
     with pytest.raises(ValueError, match=r"unknown device 'tpu'.*cpu"):
         mg.from_dlpack(values(3), device="tpu")
