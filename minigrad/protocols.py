@@ -132,7 +132,7 @@ class Protocols:
         source = self._array
         if dl_device == _HOST and self.device != "cpu":
             if copy is False:
-                raise ValueError(f"from {self.device} to the host needs a copy, but copy=False")
+                raise BufferError(f"from {self.device} to the host needs a copy, but copy=False")
             source, stream, copy = self.to_host(copy=True), None, None
         return source.__dlpack__(
             stream=stream, max_version=max_version, dl_device=dl_device, copy=copy
