@@ -248,11 +248,15 @@ def _refusal(title: str) -> TypeError:
 
 
 def _refuse_unknown(title: str, ours: Function, keywords: Mapping[str, Any]) -> None:
-    by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-    known = [p.name for p in inspect.signature(ours).parameters.values() if p.kind in by_name]
     for name in keywords:
-        if name not in known:
+        if name not in _keywords_of(ours):
             advice = (
                 "assign the result to a name" if name == "out" else "minigrad has no such keyword"
             )
             raise TypeError(f"{title} does not take {name}= with tensors: {advice}")
+
+
+@cache
+def _keywords_of(ours: Function) -> frozenset[str]:
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    return frozenset(p.name for p in inspect.signature(ours).parameters.values() if p.kind in kinds)
