@@ -230,7 +230,7 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     """The lower triangular L with L·Lᴴ = x, or the upper triangular U with Uᴴ·U = x.
 
     x: symmetric or Hermitian; the triangle that is asked for is the one that is read.
-    numpy.linalg.LinAlgError, a ValueError, where x is not positive definite (nan on a GPU).
+    numpy.linalg.LinAlgError, a ValueError, where x is not positive definite; a GPU does not notice.
     """
     return _cholesky(x, upper=upper)
 
@@ -261,7 +261,7 @@ def slogdet(x: Tensor, /) -> SlogdetResult:
 inv = _of_matrices("inv", lambda xp, x: xp.linalg.inv(x), square=True)
 """The inverses of square matrices.
 
-numpy.linalg.LinAlgError, a ValueError, where one is singular (nan on a GPU).
+numpy.linalg.LinAlgError, a ValueError, where one is singular; a GPU does not notice.
 """
 
 
@@ -284,7 +284,7 @@ _solve = _of_matrices("solve", _solve_forward, square=True, promotes=("x", "y"))
 def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     """The z with x1 @ z = x2, for a vector x2 or matrices; batch axes broadcast.
 
-    numpy.linalg.LinAlgError, a ValueError, where x1 is singular (nan on a GPU).
+    numpy.linalg.LinAlgError, a ValueError, where x1 is singular; a GPU does not notice.
     """
     return _solve(x1, x2)
 
