@@ -122,14 +122,17 @@ class Protocols:
     ) -> Any:
         """Return the memory for other libraries to share, or a copy, also on the host.
 
-        Their writes are not noticed by the tape. RuntimeError for a tensor that requires grad.
+        Their writes are not noticed by the tape. RuntimeError for a tensor that requires grad,
+        BufferError for another device than the tensor's and the host.
         """
         if self.node is not None:
             raise RuntimeError(
                 "this tensor requires grad, and the tape does not see what other libraries do; "
                 "export x.detach()"
             )
-        source = self._array
+        source, here = self._array, self.__dlpack_device__()
+        if dl_device not in (None, here, _HOST):
+            raise BufferError(f"from DLPack device {here} to {dl_device}: move it with to() first")
         if dl_device == _HOST and self.device != "cpu":
             if copy is False:
                 raise BufferError(f"from {self.device} to the host needs a copy, but copy=False")
