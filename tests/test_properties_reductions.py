@@ -123,4 +123,4 @@ def test_an_axis_is_taken_or_refused_by_name(backend, name, shape, axis):
     try:
         getattr(mg, name)(x, axis=axis)
     except (np.exceptions.AxisError, ValueError, TypeError) as error:
-        assert str(error).startswith((f"{name}:", "'"))
+        assert str(error).startswith(f"{name}:")

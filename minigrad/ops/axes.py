@@ -18,7 +18,10 @@ def axes_of(name: str, axis: Axis, shape: tuple[int, ...], new: int = 0) -> tupl
     if axis is None:
         return tuple(range(ndim))
     given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
-    chosen = tuple(index(a) + (ndim if a < 0 else 0) for a in given)
+    try:
+        chosen = tuple(index(a) + (ndim if a < 0 else 0) for a in given)
+    except TypeError as error:
+        raise TypeError(f"{name}: axes are integers, got {axis!r}") from error
     for a, normal in zip(given, chosen, strict=True):
         if not 0 <= normal < ndim:
             raise np.exceptions.AxisError(

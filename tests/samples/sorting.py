@@ -124,6 +124,7 @@ SORTING = {
             Case((Reals((0,)),), {"k": 0}),
             Case((Given(TIED),), {"k": 3, "axis": 1}, order=0),
         ),
+        kinks=(Kink(([2.0, 1.0, 2.0, 2.0],), ([1.0, 0.0, 1.0, 0.0],), {"k": 2}),),
         wrong=(
             Wrong((np.ones((2, 3)),), ValueError, r"k=4.*axis 1.*\(2, 3\)", {"k": 4}),
             Wrong((np.ones((2, 3)),), ValueError, r"k=-1", {"k": -1}),
