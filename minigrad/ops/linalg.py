@@ -27,7 +27,7 @@ __all__ = [
 
 
 def _matmul_forward(xp: Any, x: Any, y: Any) -> Any:
-    if not x.ndim or not y.ndim:
+    if not (getattr(x, "ndim", 0) and getattr(y, "ndim", 0)):  # numbers have none
         raise ValueError("operands need at least one axis; multiply by a scalar with *")
     inner = -2 if y.ndim > 1 else -1
     if x.shape[-1] != y.shape[inner]:
