@@ -7,7 +7,7 @@ from itertools import product
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.extra.array_api import make_strategies_namespace
 from standard import (
     ATTRIBUTES,
@@ -326,6 +326,7 @@ def strategies():
 
 
 @pytest.mark.parametrize("name", DTYPES)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_hypothesis_draws_arrays_of_every_dtype(backend, strategies, name, data):
     with mg.use_backend(backend):
