@@ -212,7 +212,7 @@ def permute_dims(x: Tensor, /, axes: Sequence[int]) -> Tensor:
     """Return x with its axes in the given order."""
     order = axes_of("permute_dims", axes, x.shape)
     if len(order) != x.ndim:
-        raise ValueError(f"permute_dims: {tuple(axes)} are not all axes of shape {x.shape}")
+        raise ValueError(f"permute_dims: {axes} are not all axes of shape {x.shape}")
     return _permute(x, axes=order)
 
 
@@ -366,7 +366,7 @@ def roll(
         return reshape(roll(flatten(x), shift, 0), x.shape)
     totals: dict[int, int] = {}
     for n, one in np.broadcast(shift, axis):
-        place = axis_of("roll", index(one), x.shape)
+        place = axis_of("roll", one, x.shape)
         totals[place] = totals.get(place, 0) + index(n)
     return _roll(x, shift=tuple(totals.values()), axis=tuple(totals)) if totals else copied(x)
 
