@@ -162,7 +162,7 @@ FLOATING_UNARY = sorted(name for name in UNARY if "float64" in UNARY[name])
 FLOATING_BINARY = sorted(name for name in BINARY if "float64" in BINARY[name])
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     st.sampled_from(FLOATING_UNARY),
     st.sampled_from(TAKES["floating"]),
@@ -174,7 +174,7 @@ def test_functions_of_any_array(backend, name, dtype, shape, data):
         compare(backend, name, data.draw(arrays_of.arrays(dtype, shape)))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     st.sampled_from(FLOATING_BINARY),
     st.sampled_from([pair for pair in PROMOTIONS if {*pair} <= {*TAKES["floating"]}]),
@@ -187,7 +187,7 @@ def test_functions_of_any_two_arrays(backend, name, dtypes, shapes, data):
         compare(backend, name, *(data.draw(arrays_of.arrays(*pair)) for pair in pairs))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     st.sampled_from(sorted({*UNARY, *BINARY})),
     st.sampled_from(KINDS["integral"]),
@@ -695,7 +695,7 @@ ALONG = {
 }
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     st.sampled_from(sorted({**REDUCTIONS, **ALONG})),
     arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
