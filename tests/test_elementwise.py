@@ -116,6 +116,16 @@ def test_round_to_decimals():
     assert tensor(np.array([15, 25, -5])).round(-1).tolist() == [20, 20, 0]
 
 
+def test_integers_outside_their_range_are_no_bounds():
+    x = np.array([0, 5, 255], np.uint8)
+    for bounds in [(-1, 5), (5, 256), (-1, 256), (None, 10**30)]:
+        found = mg.clip(tensor(x), *bounds)
+        assert found.dtype == x.dtype
+        np.testing.assert_array_equal(found.numpy(), np.clip(x, *bounds))
+    with pytest.raises(OverflowError, match="256"):
+        mg.clip(tensor(x), 256)
+
+
 def test_shifts_are_operators():
     x = tensor(np.array([1, -8]))
     assert (x << 2).tolist() == [4, -32] and (x >> 1).tolist() == [0, -4]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from ..engine import Tensor
 from .elementwise import elementwise, positive, sign, where, zero
 from .predicates import equal, greater, greater_equal, less, less_equal, logical_and
@@ -107,5 +109,13 @@ _clip = elementwise(
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
-    """Limit x to [min, max]; the derivative at a bound is 1, and max wins where min > max."""
+    """Limit x to [min, max]; the derivative at a bound is 1, and max wins where min > max.
+
+    A Python integer outside the range of integers x is no bound.
+    """
+    dtype = getattr(x, "dtype", None)
+    if dtype is not None and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        min = None if isinstance(min, int) and min <= limits.min else min
+        max = None if isinstance(max, int) and max >= limits.max else max
     return positive(x) if min is None and max is None else _clip(x, min, max)
