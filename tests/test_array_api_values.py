@@ -429,7 +429,13 @@ row(
     shared=lambda f, x: f(x, (1, 2, 3), copy=False),
 )
 row("reshape", "any", (1, 1), scalar=lambda f, x: f(x, ()))
-row("reshape", "any", (0, 2), empty=lambda f, x: f(x, (3, 0)))
+row(
+    "reshape",
+    "any",
+    (0, 2),
+    empty=lambda f, x: f(x, (3, 0)),
+    empty_shared=lambda f, x: f(x, (3, 0), copy=False),
+)
 row(
     "roll",
     "any",

@@ -202,7 +202,8 @@ def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     result: Tensor = _reshape(x, shape=lengths)
     if copy is None:
         return result
-    shares = x.backend.xp.may_share_memory(result._array, x._array)
+    # Empty arrays share nothing, and need no copy.
+    shares = not x.size or x.backend.xp.may_share_memory(result._array, x._array)
     if copy is False and not shares:
         raise ValueError(f"reshape: {x.shape} to {lengths} needs a copy here, but copy=False")
     return copied(result) if copy and shares else result
