@@ -221,13 +221,13 @@ def _inverse(order: Sequence[int]) -> list[int]:
     return sorted(range(len(order)), key=order.__getitem__)
 
 
-def transpose(x: Tensor, *axes: Any) -> Tensor:
+def transpose(x: Tensor, /, *axes: Any) -> Tensor:
     """Return x with its axes reversed, or in the given order."""
     order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
     return permute_dims(x, order or range(x.ndim)[::-1])
 
 
-def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
+def swapaxes(x: Tensor, /, axis1: int, axis2: int) -> Tensor:
     """Return x with two axes exchanged."""
     first, second = (axis_of("swapaxes", axis, x.shape) for axis in (axis1, axis2))
     order = list(range(x.ndim))
@@ -270,7 +270,7 @@ def flip(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
     return _flip(x, axis=axes_of("flip", axis, x.shape))
 
 
-def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+def flatten(x: Tensor, /, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     """Return x with the axes from start_axis to end_axis made one; a 0-d x becomes 1-d."""
     if not x.ndim:
         return reshape(x, (1,))
@@ -419,8 +419,8 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f'meshgrid: indexing is "xy" or "ij", not {indexing!r}')
-    if flat := [x.shape for x in arrays if len(x.shape) > 1]:
-        raise ValueError(f"meshgrid: expected vectors, got shapes {flat}")
+    if others := [x.shape for x in arrays if len(x.shape) > 1]:
+        raise ValueError(f"meshgrid: expected vectors, got shapes {others}")
     places = list(range(len(arrays)))
     if indexing == "xy":
         places[:2] = places[1::-1] if len(places) > 1 else places

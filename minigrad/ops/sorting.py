@@ -159,7 +159,7 @@ class TopK(NamedTuple):
     indices: Tensor
 
 
-def topk(x: Tensor, k: int, axis: int = -1, *, largest: bool = True, **unknown: Any) -> TopK:
+def topk(x: Tensor, /, k: int, axis: int = -1, *, largest: bool = True, **unknown: Any) -> TopK:
     """Return the k largest elements along an axis, or the smallest, in order, and their indices.
 
     Of equal elements the first ones are taken; nan counts as largest. ValueError where k is

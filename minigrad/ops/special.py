@@ -264,7 +264,7 @@ _polygamma = elementwise(
 )
 
 
-def polygamma(n: int, x: Any) -> Tensor:
+def polygamma(n: int, x: Any, /) -> Tensor:
     """The nth derivative of digamma, n ≥ 0; integers become the default dtype.
 
     At 0 it is infinite with the sign of that side; at -1, -2, ... nan for even n, inf for odd n.
@@ -276,7 +276,7 @@ def polygamma(n: int, x: Any) -> Tensor:
     return _polygamma(x, n=int(n))
 
 
-def digamma(x: Any) -> Tensor:
+def digamma(x: Any, /) -> Tensor:
     """The derivative of log Γ: ∓inf at ±0, nan at -1, -2, ...; as `polygamma` for n = 0."""
     return polygamma(0, x)
 
@@ -321,7 +321,7 @@ _sinc: Op = elementwise(
 )
 
 
-def sinc(x: Any) -> Tensor:
+def sinc(x: Any, /) -> Tensor:
     """sin(πx) / (πx), at 0 its limit 1, exactly 0 at other integers; integers become floats.
 
     To 3 ulp. The derivatives of any order hold at and around 0 as well.
@@ -342,7 +342,7 @@ _softplus = elementwise(
 )
 
 
-def softplus(x: Any, beta: float = 1.0) -> Tensor:
+def softplus(x: Any, /, beta: float = 1.0) -> Tensor:
     """log(1 + exp(beta · x)) / beta without overflow; integers become the default dtype.
 
     Raises ValueError for a beta that is not above 0.
@@ -352,7 +352,7 @@ def softplus(x: Any, beta: float = 1.0) -> Tensor:
     return _softplus(x) if beta == 1 else _softplus(x * beta) / beta
 
 
-def log_sigmoid(x: Any) -> Tensor:
+def log_sigmoid(x: Any, /) -> Tensor:
     """log(sigmoid(x)) without overflow or log(0); integers become the default dtype."""
     return -softplus(x * -1.0)  # unsigned integers have no -x
 
