@@ -224,6 +224,19 @@ def test_only_vectors_are_scanned_without_an_axis():
         assert f(tensor(2.0), include_initial=True).shape == (2,)
 
 
+@pytest.mark.parametrize(
+    ("f", "values", "gradient"),
+    [
+        (mg.prod, [300, 300, 2, 0], [0, 0, 0, np.inf]),  # 300 · 300 is beyond float16
+        (mg.std, [2**-16, 3 * 2**-16], [-0.5, 0.5]),  # and so is one over their deviation
+    ],
+)
+def test_derivatives_do_not_overflow_on_the_way(f, values, gradient):
+    x = tensor(np.array(values, np.float16), requires_grad=True)
+    f(x).backward()
+    np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=2**-8)
+
+
 def test_arrays_and_lists_are_taken_as_tensors():
     x = np.array([3.0, 1.0])
     assert mg.sort(x).tolist() == [1.0, 3.0]

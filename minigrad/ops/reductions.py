@@ -164,10 +164,16 @@ def _wide_var(xp: Any, x: Any, axis: tuple[int, ...], correction: float, keepdim
     return total / (freedom if freedom > 0 else 0)
 
 
-def _slope(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
-    """g · (x − mean) / (n − correction): half the derivative of the variance."""
-    g = spread(g * _inverse(_count(x.shape, axis) - correction), x.shape, axis)
-    return g * (x - mean(x, axis=axis, keepdims=True))
+def _per_freedom(
+    g: Tensor, shape: tuple[int, ...], axis: tuple[int, ...], correction: float
+) -> Tensor:
+    """The cotangent of the mean of squares over n − correction, for each square."""
+    return spread(g * _inverse(_count(shape, axis) - correction), shape, axis)
+
+
+def _var_x(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
+    deviation = x - mean(x, axis=axis, keepdims=True)
+    return _per_freedom(2 * g, x.shape, axis, correction) * deviation
 
 
 _var = Op(
@@ -175,15 +181,19 @@ _var = Op(
     lambda xp, x, *, axis, correction, keepdims: _narrow(
         _wide_var(xp, x, axis, correction, keepdims), x
     ),
-    vjp=dict(x=lambda g, x, axis, correction: _slope(2 * g, x, axis, correction)),
+    vjp=dict(x=_var_x),
     promotes=("x",),
     floating=True,
     complex_rules=True,
 )
 
 
-def _inverse_or_zero(x: Tensor) -> Tensor:
-    return where(equal(x, 0), 0, 1 / where(equal(x, 0), 1, x))
+def _std_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
+    total = spread(out, x.shape, axis)
+    flat = equal(total, 0)
+    # A quotient of their own: 1 / out can overflow.
+    share = (x - mean(x, axis=axis, keepdims=True)) / where(flat, 1, total)
+    return _per_freedom(g, x.shape, axis, correction) * where(flat, 0, share)
 
 
 _std = Op(
@@ -191,9 +201,7 @@ _std = Op(
     lambda xp, x, *, axis, correction, keepdims: _narrow(
         xp.sqrt(_wide_var(xp, x, axis, correction, keepdims)), x
     ),
-    vjp=dict(
-        x=lambda g, out, x, axis, correction: _slope(g * _inverse_or_zero(out), x, axis, correction)
-    ),
+    vjp=dict(x=_std_x),
     promotes=("x",),
     floating=True,
     complex_rules=True,
@@ -305,7 +313,7 @@ def in_dtype(dtype: Any, x: Any, f: Callable[[Tensor], Tensor]) -> Tensor:
 def sum(
     x: Tensor, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **unknown: Any
 ) -> Tensor:
-    """Sum over axes, all where None; small integers and bools are summed as int64.
+    """Sum over axes, all where None; integers below 64 bits and bools become int64 or uint64.
 
     dtype: what x is cast to first, and the result's.
     """

@@ -14,7 +14,7 @@ from ..engine import Op, Tensor
 from ..methods import Axis
 from ..promotion import as_weak
 from .axes import axis_of, reject_unknown
-from .creation import full, zeros, zeros_like
+from .creation import astype, full, zeros, zeros_like
 from .elementwise import conj_of
 from .predicates import not_equal
 from .reductions import in_dtype, reduce, spread
@@ -122,6 +122,8 @@ def _prod_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> 
 
 
 def _prod_x(g: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
+    dtype = x.dtype
+    x = astype(x, _wide(dtype), copy=False)  # inf times a later 0 would be nan
     kept = tuple(i for i in range(x.ndim) if i not in axis)
     order = kept + axis
     moved = permute_dims(x, order)
@@ -131,7 +133,7 @@ def _prod_x(g: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     behind = _delayed(_cumulative_prod(flip(line, axis=last), axis=last), last, 1)
     others: Tensor = conj_of(reshape(before * flip(behind, axis=last), moved.shape))
     back = sorted(range(x.ndim), key=order.__getitem__)
-    return spread(g, x.shape, axis) * permute_dims(others, back)
+    return spread(g, x.shape, axis) * astype(permute_dims(others, back), dtype, copy=False)
 
 
 _prod = Op("prod", _prod_forward, vjp=dict(x=_prod_x), complex_rules=True)
@@ -140,7 +142,7 @@ _prod = Op("prod", _prod_forward, vjp=dict(x=_prod_x), complex_rules=True)
 def prod(
     x: Tensor, /, axis: Axis = None, *, dtype: Any = None, keepdims: bool = False, **unknown: Any
 ) -> Tensor:
-    """Product over axes, all where None; small integers and bools are multiplied as int64.
+    """Product over axes, all where None; dtypes as for `sum`.
 
     dtype: what x is cast to first, and the result's. The derivatives are exact where factors are 0.
     """
@@ -159,8 +161,8 @@ def cumulative_sum(
 ) -> Tensor:
     """Sums of the first 1, 2, ... elements along an axis, which only a 1-d x may leave out.
 
-    dtype: what x is cast to first, and the result's; without it, small integers and bools are
-    added as int64. include_initial: begin with 0, so that the axis is one longer.
+    dtype: what x is cast to first, and the result's; without it, dtypes are as for `sum`.
+    include_initial: begin with 0, so that the axis is one longer.
     """
     return in_dtype(
         dtype, x, lambda x: _scan(_cumulative_sum, x, axis, include_initial, 0, unknown)
