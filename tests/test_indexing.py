@@ -89,8 +89,9 @@ def test_a_key_means_what_it_means_to_numpy(name, form):
     np.testing.assert_array_equal(x.grad.numpy(), counts)
 
     for value in (7, values):
-        expected, written = array.copy(), tensor(array)
-        expected[key] = value
+        expected, written, again = array.copy(), tensor(array), tensor(array)
+        expected[key] = again[form(key)] = value
+        np.testing.assert_array_equal(again.numpy(), expected)
         moved_value = tensor(value) if value is values else value
         written[form(key)] = moved_value
         np.testing.assert_array_equal(written.numpy(), expected)
