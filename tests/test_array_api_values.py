@@ -229,11 +229,16 @@ def _frequencies(function):
 
 #: NumPy as the standard has it.
 REFERENCE = SimpleNamespace(**{name: getattr(np, name) for name in SIGNATURES if hasattr(np, name)})
-REFERENCE.linalg, REFERENCE.fft = np.linalg, SimpleNamespace(**vars(np.fft))
+REFERENCE.linalg, REFERENCE.fft = (SimpleNamespace(**vars(m)) for m in (np.linalg, np.fft))
 REFERENCE.sort, REFERENCE.argsort = _sort, _argsort
 for name in ("zeros", "ones", "empty", "eye", "linspace"):
     setattr(REFERENCE, name, _floating(getattr(np, name)))
 REFERENCE.fft.fftfreq, REFERENCE.fft.rfftfreq = map(_frequencies, (np.fft.fftfreq, np.fft.rfftfreq))
+# What NumPy 2.1 does not have: the default axis, and the rank of empty matrices.
+REFERENCE.take_along_axis = lambda x, indices, axis=-1: np.take_along_axis(x, indices, axis)
+REFERENCE.linalg.matrix_rank = lambda x, rtol=None: (
+    np.linalg.matrix_rank(x, rtol=rtol) if x.size else np.zeros(x.shape[:-2], np.int64)
+)
 
 ROWS = {}
 

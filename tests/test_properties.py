@@ -6,7 +6,7 @@ import hypothesis.extra.numpy as arrays_of
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 
 import minigrad as mg
 
@@ -343,6 +343,8 @@ def test_a_key_is_numpys_or_refused_with_numpys_error(backend, shape, key):
     x = mg.tensor(array, backend=backend)
     try:
         expected = array[key]
+    except DeprecationWarning:
+        reject()  # NumPy 2.1 warns of an index into nothing, where later ones raise
     except (IndexError, ValueError, TypeError) as error:
         # A ragged list is an IndexError here, like all that is no index.
         with pytest.raises((type(error), IndexError)):

@@ -29,9 +29,13 @@ ceil = elementwise("ceil", lambda xp, x: xp.ceil(x), vjp=dict(x=zero))
 trunc = elementwise("trunc", lambda xp, x: xp.trunc(x), vjp=dict(x=zero))
 """x without its fraction, rounded to 0; integers stay what they are. The derivative is 0."""
 
-_round = elementwise(
-    "round", lambda xp, x, *, decimals: xp.round(x, decimals=decimals), vjp=dict(x=zero)
-)
+
+def _round_forward(xp: Any, x: Any, *, decimals: int) -> Any:
+    out = xp.round(x, decimals=decimals)
+    return xp.array(out, copy=True) if out is x else out  # of integers, in NumPy 2.1
+
+
+_round = elementwise("round", _round_forward, vjp=dict(x=zero))
 
 
 def round(x: Any, /, decimals: int = 0) -> Tensor:

@@ -34,6 +34,8 @@ def truth(f, reference):
 
 
 def reference_norm(x, ord=2, axis=None, keepdims=False):
+    if not x.size and ord == np.inf:  # an error in NumPy 2.1
+        ord = 1
     return np.linalg.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
 
 
