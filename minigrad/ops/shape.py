@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import index
 from typing import Any
 
@@ -115,6 +115,38 @@ _triu: Op = Op(
     "triu",
     lambda xp, x, *, k: xp.triu(x, k=k),
     vjp=dict(x=lambda g, k: triu(g, k=k)),
+    complex_rules=True,
+)
+
+
+def _copies_summed(
+    g: Tensor, x_shape: tuple[int, ...], wide: Sequence[int], narrow: Sequence[int]
+) -> Tensor:
+    """Sum what repeated x: with copies on axes of their own g has the shape `wide`."""
+    return reshape(sum_to(reshape(g, tuple(wide)), tuple(narrow)), x_shape)
+
+
+def _repeats_summed(g: Tensor, x_shape: tuple[int, ...], repeats: int, axis: int) -> Tensor:
+    before, after = x_shape[: axis + 1], x_shape[axis + 1 :]
+    return _copies_summed(g, x_shape, (*before, repeats, *after), (*before, 1, *after))
+
+
+def _tiles_summed(g: Tensor, x_shape: tuple[int, ...], repetitions: tuple[int, ...]) -> Tensor:
+    lengths = (1,) * (len(repetitions) - len(x_shape)) + x_shape
+    wide = chain.from_iterable(zip(repetitions, lengths, strict=True))
+    return _copies_summed(g, x_shape, [*wide], [m for n in lengths for m in (1, n)])
+
+
+_repeat = Op(
+    "repeat",
+    lambda xp, x, *, repeats, axis: xp.repeat(x, repeats, axis=axis),
+    vjp=dict(x=_repeats_summed),
+    complex_rules=True,
+)
+_tile = Op(
+    "tile",
+    lambda xp, x, *, repetitions: xp.tile(x, repetitions),
+    vjp=dict(x=_tiles_summed),
     complex_rules=True,
 )
 
@@ -392,10 +424,7 @@ def repeat(x: Tensor, repeats: Any, /, axis: int | None = None) -> Tensor:
     if counts.size != 1:
         places = np.repeat(np.arange(length), counts.astype(np.int64))
         return take(x, asarray(places, backend=x.backend), axis=axis)
-    end = axis + 1
-    before, count, after = x.shape[:axis], int(counts.item()), x.shape[end:]
-    wide = broadcast_to(expand_dims(x, end), (*before, length, count, *after))
-    return reshape(wide, (*before, length * count, *after), copy=True)
+    return _repeat(x, repeats=int(counts.item()), axis=axis)
 
 
 def tile(x: Tensor, repetitions: int | tuple[int, ...], /) -> Tensor:
@@ -404,12 +433,7 @@ def tile(x: Tensor, repetitions: int | tuple[int, ...], /) -> Tensor:
     More repetitions than axes add axes in front.
     """
     counts = shape_of(repetitions)
-    ndim = max(len(counts), x.ndim)
-    counts, shape = ((1,) * (ndim - len(t)) + t for t in (counts, x.shape))
-    pairs = list(zip(counts, shape, strict=True))
-    blocks = reshape(x, tuple(n for length in shape for n in (1, length)))
-    wide = broadcast_to(blocks, tuple(n for pair in pairs for n in pair))
-    return reshape(wide, tuple(count * length for count, length in pairs), copy=True)
+    return _tile(x, repetitions=(1,) * (x.ndim - len(counts)) + counts)
 
 
 def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
