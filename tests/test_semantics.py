@@ -480,7 +480,22 @@ def test_an_integer_index_gives_a_view_everywhere():
 
 @pytest.mark.parametrize(
     "f",
-    [lambda x: x.sum(dim=0), lambda x: mg.softmax(x, dim=1), lambda x: x.max(dim=0, keepdim=True)],
+    [
+        lambda x: x.sum(dim=0),
+        lambda x: mg.softmax(x, dim=1),
+        lambda x: x.max(dim=0, keepdim=True),
+        lambda x: mg.concat([x, x], dim=0),
+        lambda x: mg.stack([x, x], dim=0),
+        lambda x: mg.unstack(x, dim=0),
+        lambda x: mg.split(x, 2, dim=0),
+        lambda x: mg.squeeze(x, dim=0),
+        lambda x: mg.expand_dims(x, dim=0),
+        lambda x: mg.flip(x, dim=0),
+        lambda x: mg.roll(x, 1, dim=0),
+        lambda x: mg.repeat(x, 2, dim=0),
+        lambda x: mg.take(x, [0], dim=0),
+        lambda x: mg.take_along_axis(x, [[0]], dim=0),
+    ],
 )
 def test_torchs_names_are_answered_with_minigrads(f):
     with pytest.raises(TypeError, match="'dim'; minigrad calls it axis="):

@@ -1,8 +1,10 @@
 """Axes as users give them, as non-negative ints; keywords that do not exist."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from operator import index
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -46,3 +48,20 @@ def reject_unknown(name: str, unknown: Mapping[str, Any]) -> None:
     for keyword in unknown:
         hint = f"; minigrad calls it {meant[keyword]}=" if keyword in meant else ""
         raise TypeError(f"{name}: unexpected keyword {keyword!r}{hint}")
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def answers_torch(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function refuse keywords that it does not have as `reject_unknown` does."""
+    known = inspect.signature(function).parameters.keys()
+
+    @wraps(function)
+    def answering(*args: P.args, **keywords: P.kwargs) -> R:
+        if not keywords.keys() <= known:
+            reject_unknown(function.__name__, {k: v for k, v in keywords.items() if k not in known})
+        return function(*args, **keywords)
+
+    return answering

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Op, Tensor, apply
-from .axes import axis_of
+from .axes import answers_torch, axis_of
 from .creation import arange, asarray, astype, zeros
 from .elementwise import where
 from .predicates import equal
@@ -255,6 +255,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     return result
 
 
+@answers_torch
 def take(x: Tensor, indices: Any, /, axis: int | None = None) -> Tensor:
     """Return the elements of x at integer indices along an axis, which a vector need not name.
 
@@ -269,6 +270,7 @@ def take(x: Tensor, indices: Any, /, axis: int | None = None) -> Tensor:
     return getitem(x, (*before, _integers(x, indices)))
 
 
+@answers_torch
 def take_along_axis(x: Tensor, indices: Any, /, axis: int | None = -1) -> Tensor:
     """Return for each place of the indices the element of x at that index along an axis.
 

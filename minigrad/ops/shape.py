@@ -11,7 +11,7 @@ import numpy as np
 from ..engine import Op, Tensor
 from ..messages import did_you_mean
 from ..promotion import as_weak
-from .axes import axes_of, axis_of
+from .axes import answers_torch, axes_of, axis_of
 from .creation import arange, asarray, shape_of
 from .creation import copy as copied
 from .indexing import Slice, fitting, scatter, take
@@ -83,7 +83,7 @@ _broadcast_to = Op(
     view=True,
     complex_rules=True,
 )
-_flip = Op(
+_flip: Op = Op(
     "flip",
     lambda xp, x, *, axis: xp.flip(x, axis),
     vjp=dict(x=lambda g, axis: flip(g, axis=axis)),
@@ -267,12 +267,14 @@ def swapaxes(x: Tensor, /, axis1: int, axis2: int) -> Tensor:
     return permute_dims(x, order)
 
 
+@answers_torch
 def expand_dims(x: Tensor, /, axis: int | tuple[int, ...] = 0) -> Tensor:
     """Return x with new axes of length 1 at the given positions of the result."""
     count = len(axis) if isinstance(axis, tuple | list) else 1
     return _expand_dims(x, axis=axes_of("expand_dims", axis, x.shape, count))
 
 
+@answers_torch
 def squeeze(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """Return x without the given axes, which must have length 1; without all such axes if None."""
     chosen = axes_of("squeeze", axis, x.shape)
@@ -297,11 +299,13 @@ def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
     return tuple(broadcast_to(x, shape) for x in arrays)
 
 
+@answers_torch
 def flip(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """Return x with the order reversed along the given axes, all where None."""
     return _flip(x, axis=axes_of("flip", axis, x.shape))
 
 
+@answers_torch
 def flatten(x: Tensor, /, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     """Return x with the axes from start_axis to end_axis made one; a 0-d x becomes 1-d."""
     if not x.ndim:
@@ -318,6 +322,7 @@ def ravel(x: Tensor, /) -> Tensor:
     return reshape(x, -1)
 
 
+@answers_torch
 def concat(arrays: Sequence[Tensor], /, axis: int | None = 0) -> Tensor:
     """Join tensors along an existing axis; None flattens them first. ValueError for none at all.
 
@@ -328,6 +333,7 @@ def concat(arrays: Sequence[Tensor], /, axis: int | None = 0) -> Tensor:
     return _joined(_concat, arrays, axis, 0)
 
 
+@answers_torch
 def stack(arrays: Sequence[Tensor], /, axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis. ValueError for none at all."""
     return _joined(_stack, arrays, axis, 1)
@@ -345,12 +351,14 @@ def _joined(op: Op, arrays: Sequence[Any], axis: int, more: int) -> Tensor:
     return op(*arrays, axis=axis_of(op.name, axis, arrays[0].shape, more))
 
 
+@answers_torch
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """Return views of x at each place along an axis, which they lack."""
     before = (slice(None),) * axis_of("unstack", axis, x.shape)
     return tuple(x[(*before, i)] for i in range(x.shape[len(before)]))
 
 
+@answers_torch
 def split(x: Tensor, /, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """Return views of x cut along an axis: into so many equal parts, or at the given places.
 
@@ -385,6 +393,7 @@ def moveaxis(
     return permute_dims(x, order)
 
 
+@answers_torch
 def roll(
     x: Tensor,
     /,
@@ -404,6 +413,7 @@ def roll(
     return _roll(x, shift=tuple(totals.values()), axis=tuple(totals)) if totals else copied(x)
 
 
+@answers_torch
 def repeat(x: Tensor, repeats: Any, /, axis: int | None = None) -> Tensor:
     """Return x with each element along an axis repeated; axis None flattens x first.
 
