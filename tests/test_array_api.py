@@ -326,7 +326,7 @@ def strategies():
 
 
 @pytest.mark.parametrize("name", DTYPES)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_hypothesis_draws_arrays_of_every_dtype(backend, strategies, name, data):
     with mg.use_backend(backend):

@@ -4,7 +4,6 @@ and dtypes, or an error that says what is wrong.
 
 import hypothesis.strategies as st
 import numpy as np
-import pytest
 from against_numpy import numbers
 from hypothesis import given, settings
 from standard import DTYPES, SIGNATURES
@@ -108,9 +107,8 @@ def arrays_in(arguments):
             yield argument
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-@settings(max_examples=8)
-@given(data=st.data())
+@settings(max_examples=600)
+@given(st.sampled_from(FUNCTIONS), st.data())
 def test_gradients_are_like_the_inputs_or_an_error_says_why_not(backend, name, data):
     by_place, by_name = data.draw(calls(name, backend))
     with np.errstate(all="ignore"):
