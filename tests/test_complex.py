@@ -21,6 +21,13 @@ FUNCTIONS = {
     "difference": lambda z, a: mg.abs(z - 2j * a - 1).sum(),
     "negative": lambda z, a: (-z + +z * 2j).imag.sum(),
     "product of matrices": lambda z, a: mg.abs(z @ (z.mT + a.mT)).sum(),
+    "products of vectors": lambda z, a: mg.abs(
+        mg.vecdot(z, 2j * z + a) * mg.linalg.cross(z, a - 1j * z).sum()
+    ).sum(),
+    "norm of a matrix": lambda z, a: mg.linalg.matrix_norm(
+        mg.tensordot(z, z * 1j, axes=((0,), (0,)))
+    ),
+    "trace of a power": lambda z, a: mg.linalg.trace(mg.linalg.matrix_power(z @ a.mT, 3)).imag,
     "product with a vector": lambda z, a: mg.abs(mg.conj(z) @ z[0]).sum(),
     "indices": lambda z, a: mg.abs(z[[0, 0, 1], 1:] * z[..., :2].reshape((2, 1, 2))).sum(),
     "rolled": lambda z, a: mg.abs(mg.roll(z, (1, 2), (0, 1)) * z + mg.roll(z, 1)).sum(),
