@@ -158,6 +158,8 @@ def test_tensors_in_lists_are_stacked_on_the_tape(backend):
     half = mg.ones((), dtype=mg.float16)
     assert mg.asarray([half, 1.5]).dtype == mg.float16
     assert mg.asarray([half, tensor(1)], dtype=mg.float64).dtype == mg.float64
+    assert mg.stack([half, 1.5, np.float64(2)]).dtype == mg.float16
+    assert mg.stack([1, 2.5]).tolist() == [1.0, 2.5]
     assert mg.asarray([tensor(1), 0.5]).dtype == mg.float32
     assert mg.tensor([tensor(1), tensor(2)]).tolist() == [1, 2]
     with pytest.raises(ValueError, match="stack"):

@@ -244,3 +244,8 @@ def test_arrays_and_lists_are_taken_as_tensors():
     assert mg.cumulative_sum(x).tolist() == [3.0, 4.0]
     assert mg.diff(tensor(x), prepend=x, append=[2.0]).tolist() == [-2.0, 2.0, -2.0, 1.0]
     assert mg.norm([3.0, 4.0]).item() == 5.0
+    assert mg.argmax([1.0, 3.0]).item() == 1
+    assert mg.flip([3.0, 1.0]).tolist() == [1.0, 3.0]
+    assert mg.linalg.outer([1.0, 2.0], x).tolist() == [[3.0, 1.0], [6.0, 2.0]]
+    for f in (mg.unstack, lambda x: mg.split(x, 2), lambda x: (mg.take(x, [0]),)):
+        assert all(isinstance(part, mg.Tensor) for part in f(x))

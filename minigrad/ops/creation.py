@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends
-from ..arrays import SCALARS, as_dtype, to_array
+from ..arrays import as_dtype, to_array
 from ..backends import Backend
 from ..engine import Op, Tensor, apply, wrap
 from ..methods import OPS
@@ -141,6 +141,11 @@ def asarray(
     return result
 
 
+def as_tensor(x: Any) -> Tensor:
+    """Return a tensor as it is, anything else as a constant copy, since the tape may keep it."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
 # What DLPack's device types are here: the host, its pinned memory, CUDA's, its managed memory.
 _DLPACK_DEVICES = {1: "cpu", 3: "cpu", 2: "cuda:0", 13: "cuda:0"}
 
@@ -186,17 +191,9 @@ def _holds_tensors(data: Sequence[Any]) -> bool:
 
 
 def _stacked(data: Sequence[Any]) -> Tensor:
-    """Stack what is in (nested) lists with tensors in them; numbers are weak, as everywhere."""
-    parts = [_stacked(v) if isinstance(v, list | tuple) and _holds_tensors(v) else v for v in data]
-    tensors = [v for v in parts if isinstance(v, Tensor)]
-    dtype = common_dtype([t.dtype for t in tensors], {type(v) for v in parts} & SCALARS)
+    """Stack what is in (nested) lists with tensors in them."""
     return OPS["stack"](
-        [
-            v
-            if isinstance(v, Tensor)
-            else asarray(v, dtype=dtype if type(v) in SCALARS else None, backend=tensors[0].backend)
-            for v in parts
-        ]
+        [_stacked(v) if isinstance(v, list | tuple) and _holds_tensors(v) else v for v in data]
     )
 
 
@@ -206,6 +203,7 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: str | None = 
     copy=False returns x itself where it has that dtype already. TypeError for complex numbers that
     would become real.
     """
+    x = as_tensor(x)
     wanted = as_dtype(dtype)
     if x.dtype.kind == "c" and wanted.kind in "iuf":
         raise TypeError(
@@ -218,6 +216,7 @@ def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: str | None = 
 
 def to(x: Tensor, backend: str | Backend) -> Tensor:
     """Return x on another backend; x itself where it is there already."""
+    x = as_tensor(x)
     name = backend if isinstance(backend, str) else backend.name
     if backends.get(name) is x.backend:
         return x
@@ -229,6 +228,7 @@ def to_device(x: Tensor, device: str, /, *, stream: None = None) -> Tensor:
 
     stream: the standard's keyword; ValueError for anything but None.
     """
+    x = as_tensor(x)
     if stream is not None:
         raise ValueError("to_device: streams cannot be chosen; leave stream=None")
     return x if device == x.device else to(x, backends.resolve(None, device))

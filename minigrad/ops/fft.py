@@ -12,6 +12,7 @@ from ..backends import Backend
 from ..engine import Op, Tensor, apply
 from ..methods import Axis
 from .axes import axes_of, axis_of
+from .creation import as_tensor
 from .elementwise import conj
 from .shape import roll
 
@@ -57,6 +58,7 @@ def _transformed(
     norm: Norm,
 ) -> Tensor:
     """Call an op with every length and axis in place; `name` is what the user has called."""
+    x = as_tensor(x)
     if s is not None and axes is None:
         axes = range(x.ndim)[x.ndim - len(s) :]
     chosen = axes_of(name, axes, x.shape)
@@ -80,6 +82,7 @@ def _transformed(
 
 
 def _along(name: str, op: Op, x: Tensor, n: int | None, axis: int, norm: Norm) -> Tensor:
+    x = as_tensor(x)
     axes = (axis_of(name, axis, x.shape),)
     return _transformed(name, op, x, None if n is None else (n,), axes, norm)
 
@@ -183,6 +186,7 @@ def ifftshift(x: Tensor, /, *, axes: Axis = None) -> Tensor:
 
 
 def _shifted(name: str, x: Tensor, axes: Axis, sign: int) -> Tensor:
+    x = as_tensor(x)
     chosen = axes_of(name, axes, x.shape)
     return roll(x, tuple([sign * (x.shape[a] // 2) for a in chosen]), chosen)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine import Op, Tensor, apply
 from .axes import answers_torch, axis_of
-from .creation import arange, asarray, astype, zeros
+from .creation import arange, as_tensor, asarray, astype, zeros
 from .elementwise import where
 from .predicates import equal
 from .reductions import sum_to
@@ -182,6 +182,7 @@ _nonzero = Op(
 
 def nonzero(x: Tensor, /) -> tuple[Tensor, ...]:
     """Return for each axis the indices of the elements that are not zero; waits for a device."""
+    x = as_tensor(x)
     if not x.ndim:
         raise ValueError("nonzero: a 0-d tensor has no axes")
     return tuple(_nonzero(x))
@@ -250,6 +251,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     Index arrays may name an element repeatedly; its gradients accumulate. IndexError for a key
     that does not fit, naming the first bad position and value.
     """
+    x = as_tensor(x)
     parsed, arrays = _parse(x, key)
     result: Tensor = _indexed(_getitem, x, (), parsed, arrays)
     return result
@@ -262,6 +264,7 @@ def take(x: Tensor, indices: Any, /, axis: int | None = None) -> Tensor:
     The axis makes way for those of the indices. Elements may be named repeatedly; their gradients
     accumulate. IndexError as in x[...].
     """
+    x = as_tensor(x)
     if axis is None:
         if x.ndim != 1:
             raise ValueError(f"take: axis is needed for shape {x.shape}; ravel() it to take of all")
@@ -277,6 +280,7 @@ def take_along_axis(x: Tensor, indices: Any, /, axis: int | None = -1) -> Tensor
     x and the indices broadcast along the other axes; axis None takes of the flattened x. This is
     how `argsort` and the like are applied. ValueError for another number of axes.
     """
+    x = as_tensor(x)
     if axis is None:
         x, axis = x.reshape(-1), 0
     axis = axis_of("take_along_axis", axis, x.shape)

@@ -11,7 +11,7 @@ import numpy as np
 from ..engine import Op, Tensor
 from ..methods import Axis
 from .axes import axes_of, axis_of
-from .creation import eye, zeros_like
+from .creation import as_tensor, eye, zeros_like
 from .elementwise import conj_of
 from .reductions import max as greatest
 from .reductions import min as least
@@ -83,6 +83,7 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
 
 
 def _axis_last(name: str, x: Tensor, axis: int) -> Tensor:
+    x = as_tensor(x)
     return moveaxis(x, axis_of(name, axis, x.shape), -1)
 
 
@@ -94,6 +95,7 @@ def tensordot(
     axes: how many of the last axes of x1 to pair with the first of x2, or (axes of x1, axes of
     x2). ValueError where two that are paired differ in length.
     """
+    x1, x2 = as_tensor(x1), as_tensor(x2)
     if isinstance(axes, Sequence):
         left, right = (
             axes_of("tensordot", a, x.shape) for a, x in zip(axes, (x1, x2), strict=True)
@@ -121,6 +123,7 @@ def tensordot(
 
 def outer(x1: Tensor, x2: Tensor, /) -> Tensor:
     """The products of all elements of one vector (rows) with all of another (columns)."""
+    x1, x2 = as_tensor(x1), as_tensor(x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError(f"outer: expected two vectors, got shapes {x1.shape} and {x2.shape}")
     return expand_dims(x1, 1) * x2
@@ -405,6 +408,7 @@ def matrix_rank(x: Tensor, /, *, rtol: Any = None) -> Tensor:
 
 def matrix_power(x: Tensor, n: int, /) -> Tensor:
     """The product of n times x; for n = 0 identity matrices, for n < 0 that of inverses."""
+    x = as_tensor(x)
     n = index(n)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"matrix_power: expected square matrices, got shape {x.shape}")

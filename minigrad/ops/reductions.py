@@ -10,7 +10,7 @@ from ..arrays import get_default_dtype
 from ..engine import Op, Tensor, apply
 from ..methods import Axis
 from .axes import axes_of, axis_of, reject_unknown
-from .creation import astype, zeros_like
+from .creation import as_tensor, astype, zeros_like
 from .elementwise import abs, exp, sign, where
 from .predicates import equal, isnan, logical_or
 
@@ -294,8 +294,7 @@ def reduce(
     """Run an op over the axes that a user names; TypeError for keywords that do not exist."""
     if unknown:
         reject_unknown(op.name, unknown)
-    if not isinstance(x, Tensor):
-        x = Tensor(x)
+    x = as_tensor(x)
     params["axis"] = axes_of(op.name, axis, x.shape)
     result: Tensor = apply(op, (x,), params)
     return result
@@ -303,8 +302,7 @@ def reduce(
 
 def in_dtype(dtype: Any, x: Any, f: Callable[[Tensor], Tensor]) -> Tensor:
     """Return f(x) as NumPy has it with dtype=: x is cast first, and what f widens is cast back."""
-    if not isinstance(x, Tensor):
-        x = Tensor(x)
+    x = as_tensor(x)
     if dtype is None:
         return f(x)
     return astype(f(astype(x, dtype, copy=False)), dtype, copy=False)
@@ -382,7 +380,7 @@ def norm(
         reject_unknown("norm", unknown)
     if not isinstance(ord, int | float):
         raise TypeError(f"norm: ord must be a number, inf or -inf included; got {ord!r}")
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x)
     x = x if x.dtype.kind in "fc" else astype(x, get_default_dtype())
     x = abs(x) if x.dtype.kind == "c" else x
     axes = axes_of("norm", axis, x.shape)
@@ -432,6 +430,7 @@ def argmin(
 def _arg(op: Op, x: Tensor, axis: int | None, keepdims: bool, unknown: Mapping[str, Any]) -> Tensor:
     if unknown:
         reject_unknown(op.name, unknown)
+    x = as_tensor(x)
     if axis is not None:
         axis = axis_of(op.name, axis, x.shape)
     return op(x, axis=axis, keepdims=keepdims)

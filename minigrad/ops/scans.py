@@ -14,7 +14,7 @@ from ..engine import Op, Tensor
 from ..methods import Axis
 from ..promotion import as_weak
 from .axes import axis_of, reject_unknown
-from .creation import astype, full, zeros, zeros_like
+from .creation import as_tensor, astype, full, zeros, zeros_like
 from .elementwise import conj_of
 from .predicates import not_equal
 from .reductions import in_dtype, reduce, spread
@@ -206,7 +206,7 @@ def diff(
         reject_unknown("diff", unknown)
     if n < 0:
         raise ValueError(f"diff: n must be 0 or more, got {n}")
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x)
     axis = axis_of("diff", axis, x.shape)
     ends = [end if end is None else _as_end(end, x, axis) for end in (prepend, append)]
     parts = [part for part in (ends[0], x, ends[1]) if part is not None]

@@ -7,6 +7,7 @@ included. The elements found stay differentiable.
 from typing import NamedTuple
 
 from ..engine import Op, Tensor
+from .creation import as_tensor
 
 __all__ = [
     "unique_all",
@@ -55,7 +56,7 @@ def unique_all(x: Tensor, /) -> UniqueAll:
     indices: where the first of each is in the flattened x. inverse_indices: which of them each
     element of x is, in x's shape. counts: how often each occurs.
     """
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x)
     indices, inverse, counts = _unique(x)
     return UniqueAll(x.reshape(-1)[indices], indices, inverse, counts)
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..engine import Op, Tensor
 from ..messages import did_you_mean
-from ..promotion import as_weak
+from ..promotion import as_weak, common_dtype
 from .axes import answers_torch, axes_of, axis_of
-from .creation import arange, asarray, shape_of
+from .creation import arange, as_tensor, asarray, shape_of
 from .creation import copy as copied
 from .indexing import Slice, fitting, scatter, take
 from .piecewise import clip, minimum
@@ -86,7 +86,7 @@ _broadcast_to = Op(
 _flip: Op = Op(
     "flip",
     lambda xp, x, *, axis: xp.flip(x, axis),
-    vjp=dict(x=lambda g, axis: flip(g, axis=axis)),
+    vjp=dict(x=lambda g, axis: _flip(g, axis=axis)),
     view=True,
     complex_rules=True,
 )
@@ -223,6 +223,7 @@ def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
 
     A view where it can be; copy=True always copies, copy=False raises ValueError instead.
     """
+    x = as_tensor(x)
     lengths = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
     lengths = tuple(index(n) for n in lengths)
     if lengths.count(-1) == 1:
@@ -243,6 +244,7 @@ def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
 
 def permute_dims(x: Tensor, /, axes: Sequence[int]) -> Tensor:
     """Return x with its axes in the given order."""
+    x = as_tensor(x)
     order = axes_of("permute_dims", axes, x.shape)
     if len(order) != x.ndim:
         raise ValueError(f"permute_dims: {axes} are not all axes of shape {x.shape}")
@@ -255,12 +257,14 @@ def _inverse(order: Sequence[int]) -> list[int]:
 
 def transpose(x: Tensor, /, *axes: Any) -> Tensor:
     """Return x with its axes reversed, or in the given order."""
+    x = as_tensor(x)
     order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
     return permute_dims(x, order or range(x.ndim)[::-1])
 
 
 def swapaxes(x: Tensor, /, axis1: int, axis2: int) -> Tensor:
     """Return x with two axes exchanged."""
+    x = as_tensor(x)
     first, second = (axis_of("swapaxes", axis, x.shape) for axis in (axis1, axis2))
     order = list(range(x.ndim))
     order[first], order[second] = second, first
@@ -270,6 +274,7 @@ def swapaxes(x: Tensor, /, axis1: int, axis2: int) -> Tensor:
 @answers_torch
 def expand_dims(x: Tensor, /, axis: int | tuple[int, ...] = 0) -> Tensor:
     """Return x with new axes of length 1 at the given positions of the result."""
+    x = as_tensor(x)
     count = len(axis) if isinstance(axis, tuple | list) else 1
     return _expand_dims(x, axis=axes_of("expand_dims", axis, x.shape, count))
 
@@ -277,6 +282,7 @@ def expand_dims(x: Tensor, /, axis: int | tuple[int, ...] = 0) -> Tensor:
 @answers_torch
 def squeeze(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """Return x without the given axes, which must have length 1; without all such axes if None."""
+    x = as_tensor(x)
     chosen = axes_of("squeeze", axis, x.shape)
     if axis is None:
         chosen = tuple(i for i in chosen if x.shape[i] == 1)
@@ -285,7 +291,7 @@ def squeeze(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
 
 def broadcast_to(x: Tensor, /, shape: int | Sequence[int]) -> Tensor:
     """Return a read-only view of x repeated to a shape."""
-    return _broadcast_to(x, shape=shape_of(shape))
+    return _broadcast_to(as_tensor(x), shape=shape_of(shape))
 
 
 def broadcast_shapes(*shapes: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -295,19 +301,22 @@ def broadcast_shapes(*shapes: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
     """Return read-only views of the tensors repeated to their common shape."""
-    shape = broadcast_shapes(*[x.shape for x in arrays])
-    return tuple(broadcast_to(x, shape) for x in arrays)
+    tensors = _tensors(arrays)
+    shape = broadcast_shapes(*[x.shape for x in tensors])
+    return tuple(broadcast_to(x, shape) for x in tensors)
 
 
 @answers_torch
 def flip(x: Tensor, /, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """Return x with the order reversed along the given axes, all where None."""
+    x = as_tensor(x)
     return _flip(x, axis=axes_of("flip", axis, x.shape))
 
 
 @answers_torch
 def flatten(x: Tensor, /, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     """Return x with the axes from start_axis to end_axis made one; a 0-d x becomes 1-d."""
+    x = as_tensor(x)
     if not x.ndim:
         return reshape(x, (1,))
     first, last = (axis_of("flatten", axis, x.shape) for axis in (start_axis, end_axis))
@@ -339,21 +348,31 @@ def stack(arrays: Sequence[Tensor], /, axis: int = 0) -> Tensor:
     return _joined(_stack, arrays, axis, 1)
 
 
-def _tensors(arrays: Sequence[Any]) -> list[Any]:
-    """Return arrays as they are, and lists and numbers as tensors."""
-    return [x if hasattr(x, "shape") else asarray(x) for x in arrays]
+def _tensors(arrays: Sequence[Any]) -> list[Tensor]:
+    """Return what is to be joined as tensors; numbers are weak, as everywhere."""
+    weak = [as_weak(x) for x in arrays]
+    tensors = [as_tensor(x) for x, number in zip(arrays, weak, strict=True) if number is None]
+    kinds = {type(number) for number in weak if number is not None}
+    dtype = common_dtype([x.dtype for x in tensors], kinds)
+    backend = tensors[0].backend if tensors else None
+    source = iter(tensors)
+    return [
+        next(source) if number is None else Tensor(number, dtype, backend=backend)
+        for number in weak
+    ]
 
 
 def _joined(op: Op, arrays: Sequence[Any], axis: int, more: int) -> Tensor:
-    arrays = _tensors(arrays)
-    if not arrays:
+    tensors = _tensors(arrays)
+    if not tensors:
         raise ValueError(f"{op.name}: expected at least one tensor")
-    return op(*arrays, axis=axis_of(op.name, axis, arrays[0].shape, more))
+    return op(*tensors, axis=axis_of(op.name, axis, tensors[0].shape, more))
 
 
 @answers_torch
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """Return views of x at each place along an axis, which they lack."""
+    x = as_tensor(x)
     before = (slice(None),) * axis_of("unstack", axis, x.shape)
     return tuple(x[(*before, i)] for i in range(x.shape[len(before)]))
 
@@ -364,6 +383,7 @@ def split(x: Tensor, /, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor
 
     ValueError where the length cannot be divided equally.
     """
+    x = as_tensor(x)
     axis = axis_of("split", axis, x.shape)
     length = x.shape[axis]
     try:
@@ -384,6 +404,7 @@ def moveaxis(
     x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...], /
 ) -> Tensor:
     """Return x with the axes at `source` moved to `destination`, the others in their order."""
+    x = as_tensor(x)
     sources, places = (axes_of("moveaxis", axes, x.shape) for axes in (source, destination))
     if len(sources) != len(places):
         raise ValueError(f"moveaxis: {source} are not as many axes as {destination}")
@@ -404,6 +425,7 @@ def roll(
 
     shift, axis: several together, or one for all of the other. axis None: x as if it was flat.
     """
+    x = as_tensor(x)
     if axis is None:
         return reshape(roll(flatten(x), shift, 0), x.shape)
     totals: dict[int, int] = {}
@@ -419,6 +441,7 @@ def repeat(x: Tensor, repeats: Any, /, axis: int | None = None) -> Tensor:
 
     repeats: an int, or a count for each place, whose values are waited for on a device.
     """
+    x = as_tensor(x)
     if axis is None:
         x, axis = flatten(x), 0
     axis = axis_of("repeat", axis, x.shape)
@@ -442,6 +465,7 @@ def tile(x: Tensor, repetitions: int | tuple[int, ...], /) -> Tensor:
 
     More repetitions than axes add axes in front.
     """
+    x = as_tensor(x)
     counts = shape_of(repetitions)
     return _tile(x, repetitions=(1,) * (x.ndim - len(counts)) + counts)
 
@@ -453,19 +477,21 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f'meshgrid: indexing is "xy" or "ij", not {indexing!r}')
-    if others := [x.shape for x in arrays if len(x.shape) > 1]:
+    vectors = _tensors(arrays)
+    if others := [x.shape for x in vectors if x.ndim > 1]:
         raise ValueError(f"meshgrid: expected vectors, got shapes {others}")
-    places = list(range(len(arrays)))
+    places = list(range(len(vectors)))
     if indexing == "xy":
         places[:2] = places[1::-1] if len(places) > 1 else places
     grids = [
-        reshape(x, tuple(-1 if axis == place else 1 for axis in range(len(arrays))))
-        for x, place in zip(arrays, places, strict=True)
+        reshape(x, tuple(-1 if axis == place else 1 for axis in range(len(vectors))))
+        for x, place in zip(vectors, places, strict=True)
     ]
     return tuple(copied(x) for x in broadcast_arrays(*grids))
 
 
 def _matrices(op: Op, x: Tensor, k: int) -> Tensor:
+    x = as_tensor(x)
     if x.ndim < 2:
         raise ValueError(f"{op.name}: expected a matrix or a stack of them, got shape {x.shape}")
     return op(x, k=index(k))
@@ -483,6 +509,7 @@ def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
 
 def diagonal(x: Tensor, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """Return a view of the elements on a diagonal of the plane of two axes, as the last axis."""
+    x = as_tensor(x)
     first, second = axes_of("diagonal", (axis1, axis2), x.shape)
     return _diagonal(x, offset=index(offset), axis1=first, axis2=second)
 
@@ -515,6 +542,7 @@ def pad(
     mode: "constant", "edge", "reflect", "symmetric" or "wrap", as in NumPy.
     constant_values: numbers, in the forms of pad_width; TypeError for those that do not fit x.
     """
+    x = as_tensor(x)
     if isinstance(pad_width, Mapping):
         given = {axis_of("pad", axis, x.shape): width for axis, width in pad_width.items()}
         pad_width = [_pairs(given.get(axis, 0), 1)[0] for axis in range(x.ndim)]

@@ -15,7 +15,7 @@ from ..arrays import get_default_dtype
 from ..engine import Op, Tensor
 from ..methods import Axis
 from .axes import axes_of, axis_of, reject_unknown
-from .creation import astype
+from .creation import as_tensor, astype
 from .elementwise import absorb, positive, where
 from .piecewise import ceil, clip, floor, round
 from .predicates import isnan
@@ -128,7 +128,7 @@ def sort(
     """Return x sorted along an axis. stable changes nothing: the derivative's order always is."""
     if unknown:
         reject_unknown("sort", unknown)
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x)
     return _sort(x, axis=axis_of("sort", axis, x.shape), descending=bool(descending))
 
 
@@ -148,7 +148,7 @@ def argsort(
     """
     if unknown:
         reject_unknown("argsort", unknown)
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x)
     return _argsort(x, axis=axis_of("argsort", axis, x.shape), descending=bool(descending))
 
 
@@ -167,7 +167,7 @@ def topk(x: Tensor, /, k: int, axis: int = -1, *, largest: bool = True, **unknow
     """
     if unknown:
         reject_unknown("topk", unknown)
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x)
     axis, k = axis_of("topk", axis, x.shape), index(k)
     if not 0 <= k <= x.shape[axis]:
         raise ValueError(f"topk: k={k} of axis {axis} of shape {x.shape}")
@@ -202,7 +202,7 @@ def median(x: Tensor, /, axis: Axis = None, *, keepdims: bool = False, **unknown
     """
     if unknown:
         reject_unknown("median", unknown)
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x)
     axes = axes_of("median", axis, x.shape)
     ordered = _ordered(x, axes)
     count = len(ordered)
@@ -253,7 +253,7 @@ def quantile(
     if method not in _METHODS and method not in _STEPS:
         known = ", ".join([*_METHODS, *_STEPS])
         raise ValueError(f"quantile: expected a method out of {known}; got {method!r}")
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x)
     q = q if isinstance(q, Tensor) else Tensor(q, np.float64, backend=x.backend)
     axes = axes_of("quantile", axis, x.shape)
     ordered = _ordered(x, axes)
@@ -266,7 +266,9 @@ def quantile(
     below = floor(place)
     weight = astype(place - below, ordered.dtype)
     weight = weight.reshape((*q.shape, *[1] * (ordered.ndim - 1)))
-    lower, upper = (ordered[astype(end, np.int64)] for end in (below, ceil(place)))
+    # Not the element at ceil(place): at a whole place, q has the slope towards the next element.
+    ends = below, clip(below + 1, None, count - 1)
+    lower, upper = (ordered[astype(end, np.int64)] for end in ends)
     value = _or_nan(lower + absorb(weight, upper - lower), ordered)
     return reshape(value, (*q.shape, *_reduced(x.shape, axes, keepdims)))
 
