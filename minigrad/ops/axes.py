@@ -1,6 +1,5 @@
 """Axes as users give them, as non-negative ints; keywords that do not exist."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from operator import index
@@ -9,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from ..methods import Axis
+from ..plans import parameters_of
 
 
 def axes_of(name: str, axis: Axis, shape: tuple[int, ...], new: int = 0) -> tuple[int, ...]:
@@ -56,7 +56,8 @@ R = TypeVar("R")
 
 def answers_torch(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function refuse keywords that it does not have as `reject_unknown` does."""
-    known = inspect.signature(function).parameters.keys()
+    positional, _, named, _ = parameters_of(function)
+    known = {*positional, *named}
 
     @wraps(function)
     def answering(*args: P.args, **keywords: P.kwargs) -> R:
