@@ -468,6 +468,14 @@ def test_duplicate_indices_accumulate():
     assert x.grad.item() == 3000
 
 
+def test_padding_of_axes_by_name():
+    x = mg.tensor(np.ones((2, 3)))
+    assert mg.pad(x, {-1: (1, 2), 0: 1}).shape == mg.pad(x, ((1, 1), (1, 2))).shape == (4, 6)
+    assert mg.pad(x, {1: (0, 2)}, constant_values=7.0)[0].tolist() == [1, 1, 1, 7, 7]
+    with pytest.raises(np.exceptions.AxisError, match="axis 2"):
+        mg.pad(x, {2: 1})
+
+
 def test_an_integer_index_gives_a_view_everywhere():
     x = mg.tensor([1.0, 2.0])
     y = x[0]
