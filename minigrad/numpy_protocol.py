@@ -17,6 +17,7 @@ from .engine import Op, Tensor
 from .messages import ForeignOperand
 from .methods import BINARY, OPS, UNARY
 from .ops.axes import axes_of
+from .ops.creation import as_tensor
 from .ops.elementwise import where
 from .ops.indexing import nonzero
 from .ops.reductions import norm
@@ -56,14 +57,16 @@ def _flat(f: Function, a: Tensor, axis: int | None, dtype: Any) -> Tensor:
     return result
 
 
-def _dot(a: Tensor, b: Tensor, /) -> Tensor:
-    if not np.ndim(a) or not np.ndim(b):
+def _dot(x: Any, y: Any, /) -> Tensor:
+    a, b = as_tensor(x), as_tensor(y)
+    if not a.ndim or not b.ndim:
         return a * b
     return a @ b if b.ndim <= 2 else linalg.tensordot(a, b, axes=((-1,), (-2,)))
 
 
-def _inner(a: Tensor, b: Tensor, /) -> Tensor:
-    return linalg.tensordot(a, b, axes=((-1,), (-1,))) if np.ndim(a) and np.ndim(b) else a * b
+def _inner(x: Any, y: Any, /) -> Tensor:
+    a, b = as_tensor(x), as_tensor(y)
+    return linalg.tensordot(a, b, axes=((-1,), (-1,))) if a.ndim and b.ndim else a * b
 
 
 def _norm(x: Tensor, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -133,6 +136,8 @@ def array_ufunc(
     ours = _of_ufunc(ufunc, method)
     if keywords:
         _refuse_unknown(_titled(ufunc, method), ours, keywords)
+    if any(type(x) is list for x in inputs):
+        inputs = tuple([as_tensor(x) if type(x) is list else x for x in inputs])
     try:
         return ours(*inputs, **keywords)
     except ForeignOperand:

@@ -20,8 +20,17 @@ from .runs import Function, Run
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 
+def _require_function(name: str, f: Any) -> None:
+    if not callable(f):
+        raise TypeError(
+            f"{name}: expected a function, got {type(f).__name__}; mg.autograd.grad takes tensors"
+        )
+
+
 def _positions(name: str, argnums: int | Sequence[int], count: int) -> list[int]:
     """Return argnums as positions from 0; IndexError where there is no such argument."""
+    if not count:
+        raise TypeError(f"{name}: pass what to differentiate by as positional arguments")
     given = list(argnums) if isinstance(argnums, Sequence) else [argnums]
     positions = [index(i) + (count if i < 0 else 0) for i in given]
     if not all(0 <= i < count for i in positions) or len(set(positions)) < len(positions):
@@ -59,6 +68,7 @@ def value_and_grad(
 
     See `grad`.
     """
+    _require_function("grad", f)
 
     @wraps(f, updated=())
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -120,6 +130,7 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     For each output, a tree like the inputs named by argnums, as `grad` has it, with the shapes
     output.shape + input.shape. One backward pass for each element of the outputs.
     """
+    _require_function("jacobian", f)
 
     @wraps(f, updated=())
     def derivatives(*args: Any, **kwargs: Any) -> Any:

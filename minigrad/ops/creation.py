@@ -142,8 +142,11 @@ def asarray(
 
 
 def as_tensor(x: Any) -> Tensor:
-    """Return a tensor as it is, anything else as a constant copy, since the tape may keep it."""
-    return x if isinstance(x, Tensor) else Tensor(x)
+    """Return a tensor as it is, a list of tensors stacked, anything else as a constant copy.
+
+    A copy, since the tape may keep it.
+    """
+    return x if isinstance(x, Tensor) else asarray(x, copy=True)
 
 
 # What DLPack's device types are here: the host, its pinned memory, CUDA's, its managed memory.
