@@ -135,3 +135,8 @@ def test_a_key_that_does_not_fit_is_refused(name):
     with pytest.raises(error, match=says):
         x.at[key].add(1.0)
     assert x.tolist() == np.arange(24.0).reshape(2, 3, 4).tolist()
+
+
+def test_only_tensors_are_written_into():
+    with pytest.raises(TypeError, match="ndarray"):
+        mg.setitem(np.zeros(2), 0, 1.0)

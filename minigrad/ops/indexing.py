@@ -310,8 +310,13 @@ def _integers(x: Tensor, indices: Any) -> Tensor:
 def setitem(x: Tensor, key: Any, value: Any) -> None:
     """Write x[key] = value in place; refused on tracked operands while recording.
 
-    The value must fit: TypeError for a float into integers, as everywhere in place.
+    The value must fit: TypeError for a float into integers, as everywhere in place. TypeError for
+    an x that is no tensor, of which a copy would be written.
     """
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"setitem: expected a tensor, got {type(x).__name__}; write x[key] = value into it"
+        )
     parsed, arrays = _parse(x, key)
     _indexed(_setitem, x, (fitting(x, value),), parsed, arrays)
 
