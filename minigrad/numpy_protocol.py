@@ -19,7 +19,7 @@ from .methods import BINARY, OPS, UNARY
 from .ops.axes import axes_of
 from .ops.creation import as_tensor
 from .ops.elementwise import where
-from .ops.indexing import nonzero
+from .ops.indexing import nonzero, take
 from .ops.reductions import norm
 from .ops.reductions import sum as summed
 from .ops.scans import cumulative_prod, cumulative_sum
@@ -52,8 +52,9 @@ _ALONG = {
 }
 
 
-def _flat(f: Function, a: Tensor, axis: int | None, dtype: Any) -> Tensor:
-    result: Tensor = f(ravel(a) if axis is None else a, axis=axis or 0, dtype=dtype)
+def _flat(f: Function, a: Tensor, axis: int | None, *others: Any, **more: Any) -> Tensor:
+    """Call f along an axis, of the flattened array where None."""
+    result: Tensor = f(ravel(a) if axis is None else a, *others, axis=axis or 0, **more)
     return result
 
 
@@ -91,8 +92,8 @@ _OTHERS: dict[Function, Function] = {
     np.around: ops.PUBLIC["round"],
     np.can_cast: can_cast,
     np.cross: linalg.cross,
-    np.cumprod: lambda a, axis=None, dtype=None: _flat(cumulative_prod, a, axis, dtype),
-    np.cumsum: lambda a, axis=None, dtype=None: _flat(cumulative_sum, a, axis, dtype),
+    np.cumprod: lambda a, axis=None, dtype=None: _flat(cumulative_prod, a, axis, dtype=dtype),
+    np.cumsum: lambda a, axis=None, dtype=None: _flat(cumulative_sum, a, axis, dtype=dtype),
     np.dot: _dot,
     np.inner: _inner,
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
@@ -103,6 +104,7 @@ _OTHERS: dict[Function, Function] = {
     np.result_type: result_type,
     np.shape: lambda a: a.shape,
     np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.take: lambda a, indices, axis=None: _flat(take, a, axis, indices),
     np.trace: lambda a, offset=0, axis1=0, axis2=1, dtype=None: summed(
         diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype
     ),
