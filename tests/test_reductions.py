@@ -237,6 +237,14 @@ def test_derivatives_do_not_overflow_on_the_way(f, values, gradient):
     np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=2**-8)
 
 
+def test_many_halves_are_summed_before_their_logarithm():
+    x = tensor(np.ones(70_000, np.float16), requires_grad=True)
+    y = mg.logsumexp(x)
+    y.backward()
+    np.testing.assert_allclose(y.item(), 1 + math.log(70_000), rtol=2**-10)
+    np.testing.assert_allclose(x.grad.numpy(), 1 / 70_000, rtol=0.02)
+
+
 def test_arrays_and_lists_are_taken_as_tensors():
     x = np.array([3.0, 1.0])
     assert mg.sort(x).tolist() == [1.0, 3.0]

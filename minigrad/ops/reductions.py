@@ -132,7 +132,7 @@ def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _wide(x: Any) -> Any:
-    """Return float16 as float32: a sum can overflow where the mean does not."""
+    """Return float16 as float32: a sum can overflow where its mean or its logarithm does not."""
     return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
@@ -258,11 +258,12 @@ _min = Op(
 def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     if not _count(x.shape, axis):
         return accurate_sum(xp, x, axis=axis, keepdims=keepdims) - math.inf
-    top = xp.max(x, axis=axis, keepdims=True)
+    wide = _wide(x)
+    top = xp.max(wide, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(top), top, 0)  # a slice of -inf alone must not become nan
-    total = accurate_sum(xp, xp.exp(x - shift), axis=axis, keepdims=True)
+    total = accurate_sum(xp, xp.exp(wide - shift), axis=axis, keepdims=True)
     out = xp.where(total == 0, -xp.inf, xp.log(xp.where(total == 0, 1, total)) + shift)
-    return out if keepdims else xp.squeeze(out, axis)
+    return _narrow(out if keepdims else xp.squeeze(out, axis), x)
 
 
 def _logsumexp_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
