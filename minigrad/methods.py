@@ -242,23 +242,23 @@ class Methods:
     def swapaxes(self, axis1: int, axis2: int) -> "Tensor":
         return OPS["swapaxes"](self, axis1, axis2)
 
-    def expand_dims(self, axis: int | tuple[int, ...]) -> "Tensor":
-        return OPS["expand_dims"](self, axis)
+    def expand_dims(self, axis: int | tuple[int, ...] = 0, **unknown: Any) -> "Tensor":
+        return OPS["expand_dims"](self, axis, **unknown)
 
-    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> "Tensor":
-        return OPS["squeeze"](self, axis)
+    def squeeze(self, axis: int | tuple[int, ...] | None = None, **unknown: Any) -> "Tensor":
+        return OPS["squeeze"](self, axis, **unknown)
 
     def broadcast_to(self, shape: Sequence[int]) -> "Tensor":
         return OPS["broadcast_to"](self, shape)
 
-    def flip(self, axis: int | tuple[int, ...] | None = None) -> "Tensor":
-        return OPS["flip"](self, axis=axis)
+    def flip(self, axis: int | tuple[int, ...] | None = None, **unknown: Any) -> "Tensor":
+        return OPS["flip"](self, axis=axis, **unknown)
 
-    def repeat(self, repeats: Any, axis: int | None = None) -> "Tensor":
-        return OPS["repeat"](self, repeats, axis)
+    def repeat(self, repeats: Any, axis: int | None = None, **unknown: Any) -> "Tensor":
+        return OPS["repeat"](self, repeats, axis, **unknown)
 
-    def take(self, indices: Any, axis: int | None = None) -> "Tensor":
-        return OPS["take"](self, indices, axis)
+    def take(self, indices: Any, axis: int | None = None, **unknown: Any) -> "Tensor":
+        return OPS["take"](self, indices, axis, **unknown)
 
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> "Tensor":
         return OPS["diagonal"](self, offset, axis1, axis2)

@@ -503,6 +503,14 @@ def test_an_integer_index_gives_a_view_everywhere():
         lambda x: mg.repeat(x, 2, dim=0),
         lambda x: mg.take(x, [0], dim=0),
         lambda x: mg.take_along_axis(x, [[0]], dim=0),
+        lambda x: mg.vecdot(x, x, dim=0),
+        lambda x: mg.linalg.cross(x, x, dim=0),
+        lambda x: mg.linalg.vector_norm(x, dim=0),
+        lambda x: x.squeeze(dim=0),
+        lambda x: x.expand_dims(dim=0),
+        lambda x: x.flip(dim=0),
+        lambda x: x.repeat(2, dim=0),
+        lambda x: x.take([0], dim=0),
     ],
 )
 def test_torchs_names_are_answered_with_minigrads(f):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine import Op, Tensor
 from ..methods import Axis
-from .axes import axes_of, axis_of
+from .axes import answers_torch, axes_of, axis_of
 from .creation import as_tensor, eye, zeros_like
 from .elementwise import conj_of
 from .reductions import max as greatest
@@ -71,6 +71,7 @@ matmul = Op(
 """The matrix product, over leading batch axes that broadcast; 1-d operands are a row, a column."""
 
 
+@answers_torch
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """Sum of conj(x1) · x2 along an axis of the same length in both; the other axes broadcast."""
     x1, x2 = _axis_last("vecdot", x1, axis), _axis_last("vecdot", x2, axis)
@@ -144,6 +145,7 @@ _cross: Op = Op(
 )
 
 
+@answers_torch
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """The cross product of vectors of length 3 along an axis; the other axes broadcast."""
     return moveaxis(_cross(_axis_last("cross", x1, axis), _axis_last("cross", x2, axis)), -1, axis)
@@ -159,6 +161,7 @@ def trace(x: Tensor, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
     return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
+@answers_torch
 def vector_norm(
     x: Tensor, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
 ) -> Tensor:
