@@ -188,13 +188,14 @@ def nonzero(x: Tensor, /) -> tuple[Tensor, ...]:
     return tuple(_nonzero(x))
 
 
-def _parse(x: Tensor, key: Any) -> tuple[Key, list[Tensor]]:
-    """Split a NumPy-style key into a hashable one and its index arrays.
+def _parse(x: Tensor, key: Any, keep: bool = False) -> tuple[Key, list[Tensor]]:
+    """Split a NumPy-style key into a hashable one and its index arrays; keep: copies of them.
 
     A boolean mask stands for the integer arrays of its true places. IndexError for what is no
     index, or a mask that does not fit.
     """
-    elements = [_element(x, k) for k in (key if isinstance(key, tuple) else (key,))]
+    keep = keep or x.requires_grad  # the tape does, and the caller may reuse an array
+    elements = [_element(x, k, keep) for k in (key if isinstance(key, tuple) else (key,))]
     parsed: list[Any] = []
     arrays: list[Tensor] = []
     for place, k in enumerate(elements):
@@ -208,7 +209,7 @@ def _parse(x: Tensor, key: Any) -> tuple[Key, list[Tensor]]:
     return tuple(parsed), arrays
 
 
-def _element(x: Tensor, k: Any) -> Any:
+def _element(x: Tensor, k: Any, keep: bool) -> Any:
     """Return an element of a key as a constant, an index array or mask as a tensor."""
     if k is None or k is Ellipsis or type(k) is int:
         return k
@@ -218,7 +219,7 @@ def _element(x: Tensor, k: Any) -> Any:
         return bool(k)
     if isinstance(k, int | np.integer):
         return int(k)
-    index = k if isinstance(k, Tensor) else _as_index(x, k)
+    index = k if isinstance(k, Tensor) else _as_index(x, k, keep)
     if index.dtype.kind not in "biu":
         raise IndexError(f"an index is made of integers, booleans and slices, not {index.dtype}")
     if index.dtype.kind == "b":
@@ -226,10 +227,9 @@ def _element(x: Tensor, k: Any) -> Any:
     return astype(index, np.int64, copy=False)  # -length may lie outside a narrow dtype
 
 
-def _as_index(x: Tensor, k: Any) -> Tensor:
+def _as_index(x: Tensor, k: Any, keep: bool) -> Tensor:
     try:
-        # A copy where the tape keeps it: the caller may reuse the array.
-        index = asarray(k, copy=x.requires_grad or None, backend=x.backend)
+        index = asarray(k, copy=keep or None, backend=x.backend)
     except (TypeError, ValueError) as error:
         raise IndexError(f"expected an index, got {k!r}: {error}") from error
     nothing = isinstance(k, list | tuple) and not index.size  # of no dtype, but an index
@@ -301,7 +301,7 @@ def take_along_axis(x: Tensor, indices: Any, /, axis: int | None = -1) -> Tensor
 
 def _integers(x: Tensor, indices: Any) -> Tensor:
     """Return indices as a tensor of integers; IndexError for anything else, masks too."""
-    index = indices if isinstance(indices, Tensor) else _as_index(x, indices)
+    index = indices if isinstance(indices, Tensor) else _as_index(x, indices, x.requires_grad)
     if index.dtype.kind not in "iu":
         raise IndexError(f"expected integer indices, got {index.dtype}")
     return index
@@ -367,12 +367,12 @@ class At:
 
     def set(self, value: Any) -> Tensor:
         """Return a copy of x with x[key] = value."""
-        parsed, arrays = _parse(self._x, self._key)
+        parsed, arrays = _parse(self._x, self._key, keep=True)
         result: Tensor = _indexed(_index_set, self._x, (value,), parsed, arrays)
         return result
 
     def add(self, value: Any) -> Tensor:
         """Return a copy of x with value added at x[key]; elements named twice get both."""
-        parsed, arrays = _parse(self._x, self._key)
+        parsed, arrays = _parse(self._x, self._key, keep=True)
         result: Tensor = _indexed(_index_add, self._x, (value,), parsed, arrays)
         return result
