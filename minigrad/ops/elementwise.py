@@ -148,7 +148,7 @@ def _pow_x(g: Tensor, x: Tensor, y: Any) -> Tensor:
     if isinstance(y, Tensor):
         return absorb(g, absorb(y, x ** (y - 1)))  # absorb: x**0 is flat, at 0 as well
     if y == 2:
-        return g * (2 * x)
+        return 2 * g * x  # 2 * x can be inf
     return zeros_like(g) if y == 0 else absorb(g, y * x ** (y - 1))
 
 
@@ -166,7 +166,7 @@ Derivatives: y · xʸ⁻¹, for y = 0 exactly 0; xʸ · log x, at x = 0 exactly 
 """
 
 square = arithmetic(
-    "square", lambda xp, x: xp.square(x), vjp=dict(x=lambda g, x: g * conj_of(2 * x))
+    "square", lambda xp, x: xp.square(x), vjp=dict(x=lambda g, x: 2 * g * conj_of(x))
 )
 """x · x."""
 
@@ -177,13 +177,15 @@ negative = arithmetic("negative", lambda xp, x: -x, vjp=dict(x=lambda g: -g))
 """-x."""
 
 real: Op = arithmetic(
-    "real", lambda xp, x: +xp.real(x), vjp=dict(x=lambda g, x_dtype: astype(g, x_dtype, copy=False))
+    "real",
+    lambda xp, x: xp.array(xp.real(x), copy=True),
+    vjp=dict(x=lambda g, x_dtype: astype(g, x_dtype, copy=False)),
 )
 """The real part; a copy of what is real."""
 
 imag: Op = arithmetic(
     "imag",
-    lambda xp, x: +xp.imag(x),
+    lambda xp, x: xp.array(xp.imag(x), copy=True),
     vjp=dict(x=lambda g, x_dtype: g * 1j if x_dtype.kind == "c" else zeros_like(g)),
 )
 """The imaginary part, 0 of what is real."""
