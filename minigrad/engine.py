@@ -504,6 +504,10 @@ def apply(
                 inexact = True
             elif type(arg) is complex:
                 uneven = True
+            elif arg is None and op.elementwise and len(arrays) <= len(op.inputs) - op.optional:
+                raise ForeignOperand(
+                    f"{op.name}: expected tensors, arrays or numbers, got NoneType"
+                )
         else:
             return apply(op, [_operand(op, a, backend) for a in args], params, backend)
     if backend is None:

@@ -35,6 +35,8 @@ def test_errors_name_the_function_that_was_called():
         mg.fft.hfft(x, axis=2)
     with pytest.raises(ValueError, match=r"^irfft: .* lengths \(0,\) for shape \(2, 1\)"):
         mg.fft.irfft(x[:, :1])
+    with pytest.raises(ValueError, match=r"^ihfft: expected a length n of at least 1, got -1"):
+        mg.fft.ihfft(x, n=-1)
     with pytest.raises(TypeError, match="dim"):
         mg.fft.fft(x, dim=0)
 

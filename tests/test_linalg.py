@@ -137,6 +137,9 @@ def test_empty_products():
     assert mg.linalg.outer(x[0], mg.ones(2)).shape == (0, 2)
     assert mg.linalg.matrix_power(mg.zeros((0, 2, 2)), 0).shape == (0, 2, 2)
     assert mg.linalg.matrix_rank(mg.zeros((2, 0, 3))).tolist() == [0, 0]
+    for ord in (1, 2, np.inf):
+        assert mg.linalg.matrix_norm(mg.zeros((2, 0, 3)), ord=ord).tolist() == [0, 0]
+        assert mg.linalg.matrix_norm(x.T, ord=ord).item() == 0
 
 
 @pytest.mark.parametrize("keepdims", [False, True])

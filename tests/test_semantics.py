@@ -166,6 +166,9 @@ MASKED = {
     "exp": (lambda x: mg.where(x < 1, mg.exp(x), x), [1000.0, 0.0], [1, 1]),
     "divide": (lambda x: mg.where(x != 0, 1 / x, 0), [0.0, 2.0], [0, -0.25]),
     "pow": (lambda x: mg.where(x > 0, x**0.5, 0), [0.0, -1.0, 4.0], [0, 0, 0.25]),
+    "pow of 2": (lambda x: mg.where(x < 9, x**2, x), [1e308, 1.0], [1, 2]),
+    "pow of 3": (lambda x: mg.where(x < 9, x**3, x), [1e308, 1.0], [1, 3]),
+    "square": (lambda x: mg.where(x < 9, mg.square(x), x), [1e308, 1.0], [1, 2]),
     "pow of tensors": (lambda x: mg.where(x > 0, x**x, 0), [0.0, -2.0, 1.0], [0, 0, 1]),
     "remainder": (lambda x: mg.where(x > 0, 1 % x, 0), [0.0, 2.0], [0, 0]),
     "reciprocal": (lambda x: mg.where(x != 0, mg.reciprocal(x), 0), [0.0, 2.0], [0, -0.25]),
@@ -526,16 +529,21 @@ def test_shape_errors_name_the_op_both_shapes_and_the_axis():
         x + y
     with pytest.raises(ValueError, match=r"matmul: axis -1 of x has length 3, axis -2 of y has 5"):
         x @ y
+    with pytest.raises(ValueError, match=r"matmul: .*at least one axis.*y: 2"):
+        x @ 2
     with pytest.raises(np.exceptions.AxisError, match=r"mean: axis 3 .*\(4, 2, 3\)"):
         x.mean(axis=3)
 
 
-@pytest.mark.parametrize("value", ["a", object(), {1: 2}], ids=["str", "object", "dict"])
+@pytest.mark.parametrize("value", ["a", object(), {1: 2}, None], ids=lambda v: type(v).__name__)
 def test_what_is_no_number_is_named(value):
     with pytest.raises(TypeError, match=type(value).__name__):
         mg.tensor(value)
     with pytest.raises(TypeError, match=f"add.*{type(value).__name__}"):
         mg.add(mg.tensor(1.0), value)
+    x = mg.zeros(0)  # NumPy's loop over it would never meet the value
+    with pytest.raises(TypeError, match=f"add.*{type(value).__name__}"):
+        x += value
 
 
 def test_host_and_device_do_not_mix(backend):
@@ -627,10 +635,10 @@ def test_a_value_with_leading_axes_of_length_1():
 
 def test_a_numpy_operand_may_be_reused():
     x, other, index = leaf([1.0, 2.0]), np.array([3.0, 4.0]), np.array([0, 0])
-    y = (x * other).sum() + x[index].sum()
+    y = (x * other).sum() + x[index].sum() + mg.zeros(2).at[index].add(x)[0] * 2
     other[:], index[:] = 0, 1
     y.backward()
-    np.testing.assert_array_equal(x.grad.numpy(), [5, 4])
+    np.testing.assert_array_equal(x.grad.numpy(), [7, 6])
 
 
 def test_a_frozen_leaf_thaws_with_its_gradient():

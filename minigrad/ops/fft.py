@@ -84,6 +84,8 @@ def _transformed(
 def _along(name: str, op: Op, x: Tensor, n: int | None, axis: int, norm: Norm) -> Tensor:
     x = as_tensor(x)
     axes = (axis_of(name, axis, x.shape),)
+    if n is not None and index(n) < 1:
+        raise ValueError(f"{name}: expected a length n of at least 1, got {n}")
     return _transformed(name, op, x, None if n is None else (n,), axes, norm)
 
 

@@ -178,7 +178,9 @@ def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: float | str = "fro
     """
     if ord == "fro":
         return norm(x, axis=(-2, -1), keepdims=keepdims)
-    extreme = greatest if ord in (1, 2, math.inf) else least
+    extreme = least
+    if ord in (1, 2, math.inf):
+        extreme = greatest if x.size else sum  # the greatest of nothing is 0
     if ord in ("nuc", 2, -2):
         reduced = sum if ord == "nuc" else extreme
         out = expand_dims(reduced(svdvals(x), axis=-1, keepdims=True), -1)
