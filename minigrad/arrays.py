@@ -56,17 +56,19 @@ def to_array(
         backend = backends.get(backend)
     source = backends.of_device_array(data)
     target = backend or source or backends.default()
+    host, dtype = _to_host(data, dtype) if source is None else (data, dtype)
+    wanted = host.dtype if dtype is None else np.dtype(dtype)
+    _require_number(wanted, data)
+    if host.dtype.kind == "c" and wanted.kind in "iuf":
+        raise TypeError(f"{host.dtype} cannot become {wanted}: take the real or imaginary part")
     if source is not None:
         array = data
         if source.device != target.device:
             array, copy = target.from_numpy(source.to_numpy(array)), False
     else:
-        host, dtype = _to_host(data, dtype)
-        array = target.from_numpy(host if dtype is None else host.astype(dtype, copy=False))
+        array = target.from_numpy(host.astype(wanted, copy=False))
         # What NumPy takes over without a copy is anything but a list or a number.
         copy = copy and array is host and not isinstance(data, list | tuple | complex | float | int)
-    wanted = array.dtype if dtype is None else np.dtype(dtype)
-    _require_number(wanted, data)
     wanted = np.dtype(wanted.type)  # in native byte order, and one object per dtype
     if array.dtype != wanted:
         return target.xp.astype(array, wanted), target
@@ -75,6 +77,8 @@ def to_array(
 
 def _to_host(data: Any, dtype: Any) -> tuple[Any, Any]:
     """Return data as a NumPy array, and the dtype wanted of it: None where it keeps its own."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise TypeError("a masked array hides some of its values: fill them in with filled()")
     try:
         host = np.asarray(data)
         kind = host.dtype.kind

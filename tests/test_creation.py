@@ -148,6 +148,18 @@ def test_integers_that_do_not_fit_are_refused(data, dtype):
     assert mg.asarray(2**63, dtype=mg.float64).tolist() == float(2**63)
 
 
+@pytest.mark.parametrize("make", [mg.asarray, mg.tensor])
+def test_nothing_is_lost_silently(make, backend):
+    complex_numbers = np.array([1 + 2j])
+    for data in (complex_numbers, complex_numbers.tolist(), mg.asarray(complex_numbers)):
+        with pytest.raises(TypeError, match=r"complex.* cannot become float32"):
+            make(data, dtype=mg.float32)
+    assert make(complex_numbers, dtype=mg.bool).tolist() == [True]
+    with pytest.raises(TypeError, match="filled"):
+        make(np.ma.array([1.0, 2.0], mask=[False, True]))
+    assert make(np.ma.array([1.0, 2.0])).tolist() == [1.0, 2.0]
+
+
 def test_tensors_in_lists_are_stacked_on_the_tape(backend):
     a, b = tensor(1.0, requires_grad=True), tensor([2.0, 3.0], requires_grad=True)
     y = mg.asarray([[a, 4], b, (5.0, a)])

@@ -80,6 +80,14 @@ def test_writes_go_through():
     assert (x.tolist(), there.tolist()) == ([1, 0, 0], [1, 5, 1])
 
 
+def test_writes_to_a_tensor_of_a_tensor_are_noticed():
+    x, w = mg.ones(3), mg.ones(3, requires_grad=True)
+    y = (w * x).sum()
+    mg.from_dlpack(x)[0] = 5.0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
 def test_copies_where_asked(library):
     x = mg.asarray(aligned(values((2, 3))))
     other = library.asarray(values((2, 3)))

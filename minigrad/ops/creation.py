@@ -156,8 +156,8 @@ _DLPACK_DEVICES = {1: "cpu", 3: "cpu", 2: "cuda:0", 13: "cuda:0"}
 def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Tensor:
     """Return the array of another library as a tensor on the same memory, or on a copy.
 
-    Writes from outside are not noticed by the tape. ValueError where copy=False and sharing is
-    impossible, BufferError for what cannot be exchanged.
+    Writes from outside are not noticed by the tape, those to a tensor of a tensor are. ValueError
+    where copy=False and sharing is impossible, BufferError for what cannot be exchanged.
     """
     if not hasattr(x, "__dlpack_device__"):
         raise AttributeError(
@@ -177,6 +177,9 @@ def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = Non
         raise BufferError(f"from_dlpack: {error}") from error
     as_dtype(array.dtype)
     result = wrap(array, home)
+    stays = isinstance(x, Tensor) and x.device == result.device
+    if stays and home.xp.may_share_memory(array, x._array):
+        result._writes = x._write_record()
     if device in (None, result.device):
         return result
     if copy is False:
