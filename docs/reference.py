@@ -94,8 +94,6 @@ def complete(member: doc.Doc, origins: Iterable[tuple[str, str]]) -> None:
         base = module, qualname.rpartition(".")[0]
         if module.startswith("minigrad.") and base not in origins:
             inner.taken_from = member.modulename, f"{member.qualname}.{name}"
-        if not inner.docstring and name in minigrad.__all__:
-            inner.docstring = f"As `minigrad.{name}`."
         complete(inner, origins)
 
 

@@ -19,9 +19,10 @@ import numpy as np
 from . import backends
 from .arrays import SCALARS, to_array
 from .backends import Array, Backend
+from .docstrings import BelowAssignment
 from .messages import EXPLAINED, ForeignOperand, described, explain, require_alike
 from .methods import BINARY, OPS, UNARY, Methods
-from .plans import Plan, Rule, parameters_of
+from .plans import Plan, Rule, parameters_of, signature_of
 from .promotion import as_weak, common_dtype
 from .protocols import Protocols
 from .watching import Call, Observer
@@ -152,15 +153,7 @@ class Op:
     @property
     def __signature__(self) -> inspect.Signature:
         """What `inspect` and editors show: inputs by place alone, then params by name."""
-        kinds = inspect.Parameter
-        return inspect.Signature(
-            [
-                p.replace(kind=kinds.POSITIONAL_ONLY)
-                if p.kind is kinds.POSITIONAL_OR_KEYWORD
-                else p
-                for p in list(inspect.signature(self.forward).parameters.values())[1:]
-            ]
-        )
+        return signature_of(self.forward)
 
     def __call__(self, *args: Any, **params: Any) -> "Tensor":
         missing = len(self.inputs) - len(args)
@@ -174,6 +167,8 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+
+Op.__doc__ = BelowAssignment(Op.__doc__)  # type: ignore[assignment]
 
 #: every op by name, in the order of definition
 TABLE: dict[str, Op] = {}

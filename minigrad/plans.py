@@ -39,6 +39,17 @@ def parameters_of(
     )
 
 
+def signature_of(forward: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of an op: the inputs of its forward by place alone, params by name."""
+    kinds = inspect.Parameter
+    return inspect.Signature(
+        [
+            p.replace(kind=kinds.POSITIONAL_ONLY) if p.kind is kinds.POSITIONAL_OR_KEYWORD else p
+            for p in list(inspect.signature(forward).parameters.values())[1:]
+        ]
+    )
+
+
 class Rule:
     """A derivative rule of one input, or a joint one of several, and the names that it takes."""
 

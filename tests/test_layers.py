@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = [
     {"kernels"},
-    {"messages", "refusals", "markup", "namespaces", "spellings", "trees"},
+    {"docstrings", "messages", "refusals", "markup", "namespaces", "spellings", "trees"},
     {"backends"},
     {"arrays", "promotion", "datatypes"},
     {"engine", "methods", "plans", "protocols", "watching"},

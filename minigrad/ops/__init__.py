@@ -1,8 +1,10 @@
 """Every operation, by family: how to compute it and how to differentiate it."""
 
+import inspect
 from typing import Any, cast
 
-from ..methods import OPS
+from ..engine import Op
+from ..methods import OPS, Methods
 from . import (
     creation,
     elementwise,
@@ -45,3 +47,9 @@ PUBLIC: dict[str, Any] = {
 }
 OPS.update(PUBLIC)
 OPS["at"] = cast(Any, indexing.At)
+
+for _name, _method in vars(Methods).items():
+    if inspect.isfunction(_method) and not _method.__doc__ and _name in PUBLIC:
+        # The docstrings of ops are read on demand: not now.
+        _op = isinstance(PUBLIC[_name], Op)
+        _method.__doc__ = f"As `minigrad.{_name}`." if _op else PUBLIC[_name].__doc__
