@@ -180,6 +180,7 @@ def checkpoint(f: Function) -> Function:
             return outputs.build(values)
         edges = _edges(since, [values[i] for i in at])
         given, structure = flatten((args, kwargs))
+        given = [v.copy() if _is_array(v) else v for v in given]  # the caller may reuse them
         xs, given = _blanked(given)
         own = {_key(x) for x in xs}
         closed_over = [key for key in edges if key not in own]

@@ -382,6 +382,14 @@ def test_a_value_changed_in_between_is_an_error():
         y.backward()
 
 
+def test_an_array_given_to_a_checkpoint_may_be_reused():
+    x, array = point(2, requires_grad=True), np.array([2.0, 3.0])
+    y = mg.checkpoint(lambda x, array: x * array)(x, array)
+    array[:] = 0
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 3]
+
+
 def test_a_function_that_does_something_else_is_an_error():
     a, b = point(2, requires_grad=True), point(2, requires_grad=True)
     for others in ([a, b], [a, point(2)], [a, point(1).requires_grad_()], [1.0, a]):
