@@ -140,3 +140,13 @@ def test_a_key_that_does_not_fit_is_refused(name):
 def test_only_tensors_are_written_into():
     with pytest.raises(TypeError, match="ndarray"):
         mg.setitem(np.zeros(2), 0, 1.0)
+
+
+@pytest.mark.parametrize("made", [np.array, tensor, float])
+def test_changed_elements_keep_the_dtype(made):
+    x, value = mg.zeros(3, dtype=np.float32, requires_grad=True), made(np.float64(1.5))
+    for y in (x.at[1].set(value), x.at[[1]].add(value)):
+        assert (y.dtype, y.tolist()) == (np.float32, [0.0, 1.5, 0.0])
+    v = tensor(np.array([1.5]), requires_grad=True)
+    x.at[:1].set(v).sum().backward()
+    assert (v.grad.dtype, v.grad.tolist()) == (np.float64, [1.0])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Op, Tensor, apply
+from ..promotion import as_weak
 from .axes import answers_torch, axis_of
 from .creation import arange, as_tensor, asarray, astype, zeros
 from .elementwise import where
@@ -366,13 +367,18 @@ class At:
         return At(self._x, key)
 
     def set(self, value: Any) -> Tensor:
-        """Return a copy of x with x[key] = value."""
-        parsed, arrays = _parse(self._x, self._key, keep=True)
-        result: Tensor = _indexed(_index_set, self._x, (value,), parsed, arrays)
-        return result
+        """Return a copy of x with x[key] = value, in x's dtype where both are floating."""
+        return self._changed(_index_set, value)
 
     def add(self, value: Any) -> Tensor:
         """Return a copy of x with value added at x[key]; elements named twice get both."""
+        return self._changed(_index_add, value)
+
+    def _changed(self, op: Op, value: Any) -> Tensor:
+        if as_weak(value) is None:
+            value = as_tensor(value)
+            if value.dtype.kind == self._x.dtype.kind == "f":
+                value = astype(value, self._x.dtype, copy=False)
         parsed, arrays = _parse(self._x, self._key, keep=True)
-        result: Tensor = _indexed(_index_add, self._x, (value,), parsed, arrays)
+        result: Tensor = _indexed(op, self._x, (value,), parsed, arrays)
         return result
