@@ -1132,6 +1132,13 @@ def augmented(name, x, v):
             "cannot be written into int64",
             lambda x: augmented("itruediv", mg.tensor([1, 2]), 2),
         ),
+        "update, sign": (
+            TypeError,
+            "int16 does not fit in place into uint8",
+            lambda x: augmented(
+                "iadd", mg.ones(2, dtype=np.uint8), mg.tensor([-1, 2], dtype=np.int8)
+            ),
+        ),
     },
     "error, says, change",
 )

@@ -35,8 +35,17 @@ _assign = Op("assign", _assign_forward, outputs=(), writes=("x",))
 
 
 def assign(x: Tensor, value: Any) -> Tensor:
-    """Write value, broadcast to x's shape, into x's memory and return x."""
-    _assign(x, fitting(x, value))
+    """Write value, broadcast to x's shape, into x's memory and return x.
+
+    TypeError for another kind of dtype than x's, as NumPy's operators in place have it: what is
+    signed does not go into what is not.
+    """
+    value = fitting(x, value)
+    if isinstance(value, Tensor) and not np.can_cast(value.dtype, x.dtype, "same_kind"):
+        raise TypeError(
+            f"{value.dtype} does not fit in place into {x.dtype}; cast it with astype first"
+        )
+    _assign(x, value)
     return x
 
 
