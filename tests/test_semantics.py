@@ -189,6 +189,9 @@ MASKED = {
     "atan2": (lambda x: mg.where(x > 1, mg.atan2(x, 2 * x), 0), [0.0, 5e-324], [0, 0]),
     "log of a quotient": (lambda x: mg.where(x > 0, mg.log(x) / x, 0), [0.0, 1.0], [0, 1]),
     "exp in a quotient": (lambda x: mg.where(x < 9, mg.exp(x) / x, x), [1000.0, 1.0], [1, 0]),
+    "atan of log": (lambda x: mg.where(x > 0, mg.atan(mg.log(x)), 0), [-1.0, 1.0], [0, 1]),
+    "asinh of log": (lambda x: mg.where(x > 0, mg.asinh(mg.log(x)), 0), [-1.0, 1.0], [0, 1]),
+    "hypot of log": (lambda x: mg.where(x > 0, mg.hypot(mg.log(x), 1), 0), [-1.0, 1.0], [0, 0]),
     "sqrt of exp": (lambda x: mg.where(x < 9, mg.sqrt(mg.exp(x)), x), [1000.0, 0.0], [1, 0.5]),
 }
 

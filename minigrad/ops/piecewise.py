@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Tensor
-from .elementwise import elementwise, positive, sign, where, zero
+from .elementwise import absorb, elementwise, positive, sign, where, zero
 from .predicates import equal, greater, greater_equal, less, less_equal, logical_and
 
 __all__ = [
@@ -49,7 +49,7 @@ def round(x: Any, /, decimals: int = 0) -> Tensor:
 copysign = elementwise(
     "copysign",
     lambda xp, x, y: xp.copysign(x, y),
-    vjp=dict(x=lambda g, x, out: g * (sign(x) * sign(out)), y=zero),
+    vjp=dict(x=lambda g, x, out: absorb(g, sign(x) * sign(out)), y=zero),
     floating=True,
 )
 """|x| with the sign of y, that of -0 and nan too, broadcast; integers become the default dtype.

@@ -126,10 +126,12 @@ def _bell(x: Tensor) -> Tensor:
     return (2 / math.sqrt(math.pi)) * exp(-(x * x))
 
 
-erf = elementwise("erf", _erf_forward, vjp=dict(x=lambda g, x: g * _bell(x)), floating=True)
+erf = elementwise("erf", _erf_forward, vjp=dict(x=lambda g, x: absorb(g, _bell(x))), floating=True)
 """The error function 2/√π ∫₀ˣ exp(-t²) dt, to 1.2 ulp; integers become the default dtype."""
 
-erfc = elementwise("erfc", _erfc_forward, vjp=dict(x=lambda g, x: g * -_bell(x)), floating=True)
+erfc = elementwise(
+    "erfc", _erfc_forward, vjp=dict(x=lambda g, x: absorb(g, -_bell(x))), floating=True
+)
 """1 - erf(x), to 4 ulp also where it is tiny; integers become the default dtype."""
 
 
@@ -316,7 +318,7 @@ def _sinc_forward(xp: Any, x: Any, *, order: int) -> Any:
 _sinc: Op = elementwise(
     "sinc",
     _sinc_forward,
-    vjp=dict(x=lambda g, x, order: g * _sinc(x, order=order + 1)),
+    vjp=dict(x=lambda g, x, order: absorb(g, _sinc(x, order=order + 1))),
     floating=True,
 )
 
@@ -338,7 +340,7 @@ def _softplus_forward(xp: Any, x: Any) -> Any:
 
 
 _softplus = elementwise(
-    "softplus", _softplus_forward, vjp=dict(x=lambda g, x: g * sigmoid(x)), floating=True
+    "softplus", _softplus_forward, vjp=dict(x=lambda g, x: absorb(g, sigmoid(x))), floating=True
 )
 
 
@@ -360,7 +362,7 @@ def log_sigmoid(x: Any, /) -> Tensor:
 def _share(g: Tensor, x: Any, y: Any) -> Tensor:
     """The cotangent of x in log(exp(x) + exp(y)): one half where both are one infinity."""
     gap = x - y
-    return g * sigmoid(where(logical_and(equal(x, y), isnan(gap)), 0, gap))
+    return absorb(g, sigmoid(where(logical_and(equal(x, y), isnan(gap)), 0, gap)))
 
 
 logaddexp = elementwise(

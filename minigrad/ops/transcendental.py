@@ -73,7 +73,7 @@ Derivative -1 / √(1 - x²), at -1 and 1 -inf.
 
 def _atan_x(g: Tensor, x: Tensor) -> Tensor:
     root = hypot(1, x)
-    return g / root / root
+    return absorb(g, 1 / root / root)
 
 
 atan = transcendental("atan", lambda xp, x: xp.atan(x), vjp=dict(x=_atan_x))
@@ -108,8 +108,8 @@ hypot: Op = transcendental(
     "hypot",
     lambda xp, x, y: xp.hypot(x, y),
     vjp=dict(
-        x=lambda g, x, out: g * (x / _or_inf(out)),
-        y=lambda g, y, out: g * (y / _or_inf(out)),
+        x=lambda g, x, out: absorb(g, x / _or_inf(out)),
+        y=lambda g, y, out: absorb(g, y / _or_inf(out)),
     ),
 )
 """√(x² + y²) without overflow on the way, broadcast.
@@ -127,7 +127,9 @@ cosh: Op = transcendental(
 )
 """The hyperbolic cosine; derivative sinh x."""
 
-asinh = transcendental("asinh", lambda xp, x: xp.asinh(x), vjp=dict(x=lambda g, x: g / hypot(1, x)))
+asinh = transcendental(
+    "asinh", lambda xp, x: xp.asinh(x), vjp=dict(x=lambda g, x: absorb(g, 1 / hypot(1, x)))
+)
 """The number whose hyperbolic sine is x; derivative 1 / √(1 + x²)."""
 
 acosh = transcendental(
