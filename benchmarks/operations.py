@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -155,16 +156,21 @@ def drawn(op: str, size: str) -> list[Any]:
     return plan(op).cases[size].arrays(dtype_of(samples().ROWS[op]))
 
 
-def tensors(row: Any, arrays: list[Any], backend: str, requires_grad: bool = False) -> list[Any]:
+def tensors(arrays: list[Any], backend: str) -> list[Any]:
     import minigrad as mg
 
-    def tracked(array: Any) -> bool:
-        return requires_grad and array.dtype == dtype_of(row)
+    return [None if a is None else mg.tensor(a, backend=backend) for a in arrays]
 
-    return [
-        None if a is None else mg.tensor(a, backend=backend, requires_grad=tracked(a))
-        for a in arrays
-    ]
+
+def require_grad(op: str, xs: list[Any]) -> list[Any]:
+    """Let the floating inputs that have a derivative rule require grad, and return them."""
+    from minigrad.engine import TABLE
+
+    ruled = {name for rule in TABLE[op].rules for name in rule.names}
+    names = chain(TABLE[op].inputs, repeat(TABLE[op].variadic))
+    dtype = dtype_of(samples().ROWS[op])
+    free = [x for x, n in zip(xs, names, strict=False) if n in ruled and x is not None]
+    return [x.requires_grad_() for x in free if x.dtype == dtype]
 
 
 def results(row: Any, xs: list[Any], case: Any) -> tuple[Any, ...]:
@@ -174,7 +180,7 @@ def results(row: Any, xs: list[Any], case: Any) -> tuple[Any, ...]:
 
 def called(row: Any, case: Any) -> list[Any]:
     """Return the inputs and the results of a call."""
-    xs = tensors(row, case.arrays(dtype_of(row)), "numpy")
+    xs = tensors(case.arrays(dtype_of(row)), "numpy")
     return [x for x in (*xs, *results(row, xs, case)) if x is not None]
 
 
@@ -184,14 +190,14 @@ def build(op: str, size: str, direction: str, backend: str) -> Callable[[], Any]
 
     row, case = samples().ROWS[op], plan(op).cases[size]
     if direction == FORWARD:
-        xs = tensors(row, drawn(op, size), backend)
+        xs = tensors(drawn(op, size), backend)
 
         def forward() -> None:
             row.f(*xs, **case.params)
 
         return forward
-    xs = tensors(row, drawn(op, size), backend, requires_grad=True)
-    free = [x for x in xs if x is not None and x.requires_grad]
+    xs = tensors(drawn(op, size), backend)
+    free = require_grad(op, xs)
     cotangent = mg.ones_like(results(row, xs, case)[0].detach())
 
     def both() -> None:

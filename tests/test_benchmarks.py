@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
-from samples import ROWS
+
+from minigrad.engine import TABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -277,7 +278,7 @@ def test_who_fails_is_left_out_and_the_others_go_on(program):
 # The ops
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", TABLE)
 def test_every_op_can_be_measured(program, monkeypatch, name):
     operations = program("operations")
     monkeypatch.setattr(operations, "LARGE", 1 << 10)

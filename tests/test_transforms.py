@@ -180,9 +180,9 @@ CASES = [(transform, row) for transform, (rows, _, _) in TRANSFORMS.items() for 
 def of_jax(transform, row):
     import jax
 
-    jax.config.update("jax_enable_x64", True)
     make, *args = ROWS[row]
-    return TRANSFORMS[transform][2](jax, make(jax.numpy), tuple(args))
+    with jax.enable_x64(True):
+        return TRANSFORMS[transform][2](jax, make(jax.numpy), tuple(args))
 
 
 @pytest.mark.parametrize("transform, row", CASES)
