@@ -164,6 +164,8 @@ def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = Non
             f"from_dlpack: expected an array with __dlpack__, got {type(x).__name__}"
         )
     number = int(x.__dlpack_device__()[0])
+    if isinstance(x, Tensor) and x.node is None and number in _DLPACK_DEVICES:
+        return asarray(x.detach(), device=device, copy=copy)
     if number not in _DLPACK_DEVICES and device != "cpu":
         raise BufferError(f"from_dlpack: no backend for DLPack's device type {number}")
     home = backends.resolve(None, _DLPACK_DEVICES.get(number, "cpu"))
@@ -177,9 +179,6 @@ def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = Non
         raise BufferError(f"from_dlpack: {error}") from error
     as_dtype(array.dtype)
     result = wrap(array, home)
-    stays = isinstance(x, Tensor) and x.device == result.device
-    if stays and home.xp.may_share_memory(array, x._array):
-        result._writes = x._write_record()
     if device in (None, result.device):
         return result
     if copy is False:
