@@ -1,8 +1,7 @@
 """How a tensor looks to plain Python: numbers, truth, length, printing, copying."""
 
-import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +9,6 @@ from .arrays import get_default_dtype
 from .backends import Backend
 from .markup import escaped, table
 from .methods import OPS
-from .spellings import no_such_method
 
 if TYPE_CHECKING:
     from .engine import Node, Tensor
@@ -66,26 +64,6 @@ class Protocols:
         def __getitem__(self, key: Any) -> Tensor: ...
         def __floordiv__(self, other: Any) -> Tensor: ...
         def __mod__(self, other: Any) -> Tensor: ...
-
-    if not TYPE_CHECKING:  # out of sight of type checkers, which know what there is
-
-        def __getattr__(self, name: str) -> NoReturn:
-            if name.startswith("_"):  # what protocols and slots ask for: no time for advice
-                raise AttributeError(name)
-            raise no_such_method(name, dir(type(self)), OPS)
-
-    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
-        if api_version not in (None, *API_VERSIONS):
-            raise ValueError(
-                f"unknown version {api_version!r} of the Array API: expected one of "
-                f"{', '.join(API_VERSIONS)}"
-            )
-        return sys.modules[__package__]
-
-    __array_ufunc__ = _ArrayUfunc()
-
-    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        return OPS["array_function"](function, types, args, keywords)
 
     def numpy(self, copy: bool = False) -> np.ndarray[Any, Any]:
         """Return the values on the host: a read-only view, or a writable copy.
