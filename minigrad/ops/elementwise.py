@@ -57,7 +57,7 @@ conj: Op = elementwise(
 def conj_of(x: Any) -> Any:
     """Return the conjugate of what a rule multiplies with; what is real stays as it is."""
     if isinstance(x, Tensor):
-        return conj(x) if x.dtype.kind == "c" else x
+        return conj(x) if x._array.dtype.kind == "c" else x
     return x.conjugate()
 
 
