@@ -1,5 +1,6 @@
 """How a tensor looks to plain Python: numbers, truth, length, printing, copying."""
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,19 @@ class Protocols:
         def __getitem__(self, key: Any) -> Tensor: ...
         def __floordiv__(self, other: Any) -> Tensor: ...
         def __mod__(self, other: Any) -> Tensor: ...
+
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
+        if api_version not in (None, *API_VERSIONS):
+            raise ValueError(
+                f"unknown version {api_version!r} of the Array API: expected one of "
+                f"{', '.join(API_VERSIONS)}"
+            )
+        return sys.modules[__package__]
+
+    __array_ufunc__ = _ArrayUfunc()
+
+    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        return OPS["array_function"](function, types, args, keywords)
 
     def numpy(self, copy: bool = False) -> np.ndarray[Any, Any]:
         """Return the values on the host: a read-only view, or a writable copy.
