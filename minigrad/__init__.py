@@ -27,12 +27,18 @@ from .engine import (
 )
 from .inspection import array_namespace_info as __array_namespace_info__
 from .observers import AnomalyError, Profile, detect_anomaly, profile
+from .ops.activations import *
+from .ops.attention import *
+from .ops.convolution import *
 from .ops.creation import *
 from .ops.elementwise import *
 from .ops.indexing import *
 from .ops.linalg import *
+from .ops.losses import *
 from .ops.neural import *
+from .ops.normalization import *
 from .ops.piecewise import *
+from .ops.pooling import *
 from .ops.predicates import *
 from .ops.reductions import *
 from .ops.scans import *

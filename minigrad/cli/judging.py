@@ -10,7 +10,7 @@ import numpy as np
 from .. import backends
 from ..data import read_image
 from ..nn import CrossEntropyLoss
-from ..ops.neural import softmax
+from ..ops.activations import softmax
 from ..train import Trainer
 from .common import add_data_options, backend_named, percent, read_data, saved_network
 from .parsing import Refusal, complain, one_of, reason

@@ -1,33 +1,20 @@
 """The functions behind the modules."""
 
+from ..ops import activations, attention, convolution, losses, neural, normalization, pooling
+from ..ops.activations import *
+from ..ops.attention import *
+from ..ops.convolution import *
 from ..ops.elementwise import relu, sigmoid, tanh
-from ..ops.neural import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    dropout,
-    l1_loss,
-    linear,
-    log_softmax,
-    mse_loss,
-    nll_loss,
-    one_hot,
-    smooth_l1_loss,
-    softmax,
-)
+from ..ops.losses import *
+from ..ops.neural import *
+from ..ops.normalization import *
+from ..ops.pooling import *
 
-__all__ = [
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "dropout",
-    "l1_loss",
-    "linear",
-    "log_softmax",
-    "mse_loss",
-    "nll_loss",
-    "one_hot",
-    "relu",
-    "sigmoid",
-    "smooth_l1_loss",
-    "softmax",
-    "tanh",
-]
+__all__ = ["relu", "sigmoid", "tanh"]
+__all__ += activations.__all__
+__all__ += attention.__all__
+__all__ += convolution.__all__
+__all__ += losses.__all__
+__all__ += neural.__all__
+__all__ += normalization.__all__
+__all__ += pooling.__all__

@@ -6,12 +6,18 @@ from typing import Any, cast
 from ..engine import Op
 from ..methods import OPS, Methods
 from . import (
+    activations,
+    attention,
+    convolution,
     creation,
     elementwise,
     indexing,
     linalg,
+    losses,
     neural,
+    normalization,
     piecewise,
+    pooling,
     predicates,
     reductions,
     scans,
@@ -27,12 +33,18 @@ from . import (
 PUBLIC: dict[str, Any] = {
     name: getattr(family, name)
     for family in (
+        activations,
+        attention,
+        convolution,
         creation,
         elementwise,
         indexing,
         linalg,
+        losses,
         neural,
+        normalization,
         piecewise,
+        pooling,
         predicates,
         reductions,
         scans,

@@ -5,13 +5,19 @@ A module for each family of ops; `rows` has what rows are made of.
 """
 
 from . import (
+    activations,
+    attention,
+    convolution,
     creation,
     elementwise,
     fft,
     indexing,
     linalg,
+    losses,
     neural,
+    normalization,
     piecewise,
+    pooling,
     predicates,
     random,
     reductions,
@@ -40,7 +46,13 @@ ROWS = {
     **shape.SHAPING,
     **special.SPECIAL,
     **linalg.LINALG,
+    **activations.ACTIVATIONS,
+    **losses.LOSSES,
     **neural.NEURAL,
+    **normalization.NORMALIZATION,
+    **convolution.CONVOLUTION,
+    **pooling.POOLING,
+    **attention.ATTENTION,
     **random.RANDOM,
     **updates.UPDATES,
 }

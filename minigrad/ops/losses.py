@@ -1,0 +1,462 @@
+"""Losses. What a derivative needs again is an output, a residual."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..engine import Op, Tensor, apply
+from .activations import log_softmax, sum_along
+from .creation import asarray, astype, ones_like
+from .elementwise import absorb, elementwise, sigmoid, where
+from .neural import is_class
+from .piecewise import clip
+from .predicates import equal, not_equal
+from .reductions import accurate_sum
+from .shape import expand_dims, permute_dims, reshape
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+]
+
+
+def _target_forward(
+    xp: Any,
+    labels: Any,
+    weight: Any = None,
+    *,
+    classes: int,
+    ignore_index: int,
+    label_smoothing: float,
+    dtype: Any,
+) -> Any:
+    """Return the rows of class probabilities that labels stand for, smoothed, then weighted."""
+    valid = labels != ignore_index
+    target = (1 - label_smoothing) * is_class(xp, xp.where(valid, labels, 0), classes)
+    if weight is not None:
+        # The smoothed part is weighted by each class, the rest by the label's, which is the same.
+        target = target * weight
+    smooth = label_smoothing / classes * (1 if weight is None else weight)
+    return xp.astype(xp.where(valid[:, None], target + smooth, 0), dtype)
+
+
+_target = Op("cross_entropy_target", _target_forward)
+
+
+def _refuse_labels(xp: Any, name: str, labels: Any, classes: int, ignore_index: int) -> Any:
+    """Return where labels are no class and not ignored, which is refused: a device goes on."""
+    outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+    valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
+    xp.refuse(outside, labels, f"{name}: {valid}")
+    return outside
+
+
+def _cross_entropy_forward(
+    xp: Any,
+    logits: Any,
+    labels: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int,
+    label_smoothing: float,
+) -> tuple[Any, Any]:
+    classes = logits.shape[1]
+    outside = _refuse_labels(xp, "softmax_cross_entropy", labels, classes, ignore_index)
+    target = _target_forward(
+        xp,
+        labels,
+        weight,
+        classes=classes,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        dtype=logits.dtype,
+    )
+    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    weights = xp.exp(shifted)
+    total = accurate_sum(xp, weights, axis=(1,), keepdims=True)
+    terms = target * xp.where(target == 0, 0, shifted - xp.log(total))
+    loss = xp.where(outside, xp.nan, -accurate_sum(xp, terms, axis=(1,), keepdims=False))
+    used = (labels != ignore_index)[:, None]
+    mass = xp.sum(target, axis=1, keepdims=True)
+    dlogits = xp.where(used, mass * (weights / total) - target, 0)
+    return xp.astype(loss, logits.dtype), dlogits
+
+
+def _cross_entropy_logits(
+    g_loss: Tensor | None,
+    g_dlogits: Tensor | None,
+    dlogits: Tensor,
+    labels: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Tensor | None:
+    """First order: dlogits is the derivative. Second order: with s·p = dlogits + target,
+    d(dlogits)/d(logits) = s·(diag(p) - p pᵀ).
+    """
+    first = None if g_loss is None else expand_dims(g_loss, -1) * dlogits
+    if g_dlogits is None:
+        return first
+    target = _target(
+        labels,
+        weight,
+        classes=dlogits.shape[1],
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        dtype=dlogits.dtype,
+    )
+    scaled, mass = dlogits + target, sum_along(target, 1)
+    p = where(equal(mass, 0), 0, scaled / where(equal(mass, 0), 1, mass))
+    bent = scaled * g_dlogits
+    second = bent - p * sum_along(bent, 1)
+    return second if first is None else first + second
+
+
+#: Rows of logits (n, c) and labels (n,) -> (loss (n,), its derivative by the logits (n, c)).
+#: With the target t of `cross_entropy_target`, s = Σ t and p = softmax(logits), the loss
+#: is -Σ t log p and the derivative s·p - t.
+_cross_entropy = Op(
+    "softmax_cross_entropy",
+    _cross_entropy_forward,
+    vjp=dict(logits=_cross_entropy_logits),
+    outputs=("loss", "dlogits"),
+    promotes=("logits", "weight"),
+    floating=True,
+)
+
+
+def cross_entropy(
+    logits: Tensor,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Return -Σ target · log softmax(logits) over the classes.
+
+    logits: (c,), (n, c) or (n, c, ...). target: integer labels of the shape without c, or class
+    probabilities of the shape of logits. weight: (c,), one factor a class. reduction: "none",
+    "sum" or "mean": over all rows, for labels weighted and without those equal to ignore_index;
+    0 where no row is left. ValueError for shapes that do not fit and labels outside [0, c).
+    """
+    _check_reduction(reduction)
+    logits, target, axis = _by_class("cross_entropy", "logits", logits, target, probabilities=True)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing {label_smoothing} is not in [0, 1]")
+    weight = _class_weight("cross_entropy", weight, logits, axis)
+    if target.dtype.kind == "f":
+        classes = logits.shape[axis]
+        smoothed = (1 - label_smoothing) * target + label_smoothing / classes
+        if weight is not None:
+            smoothed = smoothed * weight.reshape((classes,) + (1,) * (logits.ndim - axis - 1))
+        # absorb: a class of probability 0 counts nothing, even where its logit is -inf.
+        loss = -absorb(smoothed, log_softmax(logits, axis)).sum(axis=axis)
+        return _reduced(loss, reduction)
+    params = {"ignore_index": ignore_index, "label_smoothing": float(label_smoothing)}
+
+    def rows(logits: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = apply(_cross_entropy, (logits, labels, weight), params)[0]
+        return loss
+
+    return _loss_of_labels(rows, logits, target, weight, axis, ignore_index, reduction)
+
+
+def _nll_forward(xp: Any, log_p: Any, labels: Any, weight: Any = None, *, ignore_index: int) -> Any:
+    outside = _refuse_labels(xp, "nll_loss", labels, log_p.shape[1], ignore_index)
+    used = (labels != ignore_index) & ~outside
+    safe = xp.where(used, labels, 0)
+    share = xp.astype(xp.where(used, 1 if weight is None else weight[safe], 0), log_p.dtype)
+    picked = log_p[xp.arange(log_p.shape[0]), safe]
+    # A row that does not count is 0, even where its log-probability is -inf.
+    loss = share * xp.where(share == 0, 0, -picked)
+    return xp.where(outside, xp.nan, loss)
+
+
+def _nll_log_p(
+    g: Tensor,
+    labels: Tensor,
+    weight: Tensor | None,
+    log_p_shape: tuple[int, int],
+    log_p_dtype: Any,
+    ignore_index: int,
+) -> Tensor:
+    target = _target(
+        labels,
+        weight,
+        classes=log_p_shape[1],
+        ignore_index=ignore_index,
+        label_smoothing=0.0,
+        dtype=log_p_dtype,
+    )
+    return -expand_dims(g, -1) * target
+
+
+#: Rows of log-probabilities (n, c) and labels (n,) -> what each label's is, negated and weighted.
+_nll = Op(
+    "nll_loss",
+    _nll_forward,
+    vjp=dict(log_p=_nll_log_p),
+    promotes=("log_p", "weight"),
+    floating=True,
+)
+
+
+def nll_loss(
+    log_p: Tensor,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return -log_p of the label's class: `cross_entropy` from log-probabilities.
+
+    log_p: (c,), (n, c) or (n, c, ...), as `log_softmax` gives them. target: integer labels of the
+    shape without c. The rest, the mean included, is as in `cross_entropy`.
+    """
+    _check_reduction(reduction)
+    log_p, target, axis = _by_class("nll_loss", "log-probabilities", log_p, target)
+    weight = _class_weight("nll_loss", weight, log_p, axis)
+
+    def rows(log_p: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = apply(_nll, (log_p, labels, weight), {"ignore_index": ignore_index})
+        return loss
+
+    return _loss_of_labels(rows, log_p, target, weight, axis, ignore_index, reduction)
+
+
+def _by_class(
+    name: str, what: str, scores: Any, target: Any, probabilities: bool = False
+) -> tuple[Tensor, Tensor, int]:
+    """Return scores by class and their target as tensors that fit, and the axis of the classes.
+
+    what: what the scores are called in errors. probabilities: whether the target may be class
+    probabilities as well as labels.
+    """
+    scores, target = _tensors(scores, target)
+    if not scores.ndim:
+        raise ValueError(f"{name}: {what} need an axis of classes, got a 0-d tensor")
+    axis = 1 if scores.ndim > 1 else 0
+    if not scores.shape[axis]:
+        raise ValueError(f"{name}: expected at least one class, got {what} of shape {scores.shape}")
+    soft = probabilities and target.dtype.kind == "f"
+    if not soft and target.dtype.kind not in "iu":
+        expected = "integer labels or class probabilities" if probabilities else "integer labels"
+        raise TypeError(f"{name}: expected {expected}, got {target.dtype}")
+    shape = scores.shape if soft else scores.shape[:axis] + scores.shape[axis + 1 :]
+    if target.shape != shape:
+        raise ValueError(
+            f"{name}: for {what} of shape {scores.shape}, "
+            f"{'class probabilities' if soft else 'labels'} have shape {shape}, "
+            f"not {target.shape}{_if_labels_were_meant(target, scores, axis)}"
+        )
+    return scores, target, axis
+
+
+def _if_labels_were_meant(target: Tensor, scores: Tensor, axis: int) -> str:
+    labels = target.shape == scores.shape[:axis] + scores.shape[axis + 1 :]
+    return f"; labels are integers, not {target.dtype}: target.astype('int64')" if labels else ""
+
+
+def _tensors(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Return both as tensors, the target copied: the tape may keep it."""
+    prediction = prediction if isinstance(prediction, Tensor) else asarray(prediction)
+    if not isinstance(target, Tensor):
+        target = asarray(target, copy=True, backend=prediction.backend)
+    return prediction, target
+
+
+def _constant(factors: Any, like: Tensor) -> Tensor:
+    """Return factors as a tensor: numbers, lists and arrays with the dtype of floats like these."""
+    if isinstance(factors, Tensor):
+        return factors
+    dtype = like.dtype if like.dtype.kind == "f" else None
+    return asarray(factors, dtype=dtype, copy=True, backend=like.backend)
+
+
+def _class_weight(name: str, weight: Any, scores: Tensor, axis: int) -> Tensor | None:
+    """Return the factors of the classes as a tensor; ValueError where there is not one for each."""
+    if weight is None:
+        return None
+    factors, classes = _constant(weight, scores), scores.shape[axis]
+    if factors.shape != (classes,):
+        raise ValueError(
+            f"{name}: expected one weight for each of {classes} classes, got shape {factors.shape}"
+        )
+    return factors
+
+
+def _loss_of_labels(
+    rows: Callable[[Tensor, Tensor], Tensor],
+    scores: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    axis: int,
+    ignore_index: int,
+    reduction: str,
+) -> Tensor:
+    """Return the losses that rows(scores (n, c), labels (n,)) gives, in target's shape or reduced.
+
+    Their mean is weighted and without those that are ignored.
+    """
+    last = scores.ndim - 1
+    order = (*range(axis), *range(axis + 1, scores.ndim), axis)
+    flat = scores if axis == last else permute_dims(scores, order)
+    labels = reshape(target, (target.size,))
+    loss = rows(reshape(flat, (target.size, scores.shape[axis])), labels)
+    if reduction != "mean":
+        return _reduced(reshape(loss, target.shape), reduction)
+    mean: Tensor = loss.sum() / _weight_of(labels, weight, ignore_index, loss)
+    return mean
+
+
+def _weight_of(labels: Tensor, weight: Tensor | None, ignore_index: int, loss: Tensor) -> Tensor:
+    """Return by what the mean of weighted rows is divided: their weights' sum, 1 if that is 0."""
+    used = not_equal(labels, ignore_index)
+    if weight is None:
+        total = used.sum()
+    else:
+        total = where(used, weight[where(used, labels, 0)], 0).sum()
+    return astype(where(equal(total, 0), 1, total), loss.dtype)
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f'reduction must be "none", "mean" or "sum", not {reduction!r}')
+
+
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    """Return the losses, their sum or their mean, which is 0 where there are none."""
+    if reduction == "none":
+        return loss
+    return loss.sum() if reduction == "sum" or not loss.size else loss.mean()
+
+
+def _pair(name: str, prediction: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
+    """Return what an elementwise loss compares as tensors; ValueError unless of one shape."""
+    _check_reduction(reduction)
+    prediction, target = _tensors(prediction, target)
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"{name}: prediction of shape {prediction.shape} and target of shape {target.shape}; "
+            "reshape one of them, as by target[:, None], so that they agree"
+        )
+    return prediction, target
+
+
+def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """Return the squared differences, or their mean, 0 where there are none, or their sum.
+
+    Prediction and target have one shape: ValueError for others.
+    """
+    prediction, target = _pair("mse_loss", prediction, target, reduction)
+    return _reduced((prediction - target) ** 2, reduction)
+
+
+def l1_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """Return the absolute differences, or their mean, 0 where there are none, or their sum.
+
+    Prediction and target have one shape: ValueError for others.
+    """
+    prediction, target = _pair("l1_loss", prediction, target, reduction)
+    return _reduced((prediction - target).abs(), reduction)
+
+
+def smooth_l1_loss(
+    prediction: Tensor, target: Any, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """Return d² / 2 beta for differences d up to ±beta and |d| - beta / 2 beyond, or mean or sum.
+
+    beta 0 is `l1_loss`. The mean of no differences is 0. ValueError for shapes that differ and for
+    a beta below 0. Girshick, "Fast R-CNN" (2015), equation 3.
+    """
+    if not beta >= 0:
+        raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
+    if beta == 0:
+        return l1_loss(prediction, target, reduction)
+    prediction, target = _pair("smooth_l1_loss", prediction, target, reduction)
+    difference = prediction - target
+    limited = clip(difference, -beta, beta)
+    return _reduced((limited / beta) * (difference - limited / 2), reduction)
+
+
+def _binary_forward(xp: Any, logits: Any, target: Any, pos_weight: Any = None) -> Any:
+    yes, no = target, 1 - target
+    if pos_weight is not None:
+        yes = yes * pos_weight
+    small = xp.log1p(xp.exp(-xp.abs(logits)))  # at most log 2: exp(-logits) would overflow
+    # As in absorb: what has no share in the target counts nothing, even where it is infinite.
+    return yes * xp.where(yes == 0, yes, xp.maximum(-logits, 0) + small) + no * xp.where(
+        no == 0, no, xp.maximum(logits, 0) + small
+    )
+
+
+def _binary_logits(g: Tensor, logits: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:
+    if pos_weight is None:
+        return g * (sigmoid(logits) - target)
+    yes = pos_weight * target
+    return g * (sigmoid(logits) * (yes + (1 - target)) - yes)
+
+
+def _binary_target(g: Tensor, logits: Tensor, pos_weight: Tensor | None) -> Tensor:
+    if pos_weight is None:
+        return g * -logits
+    return g * ((pos_weight - 1) * _surprise(logits) - logits)
+
+
+def _surprise(logits: Tensor) -> Tensor:
+    """Return -log sigmoid(logits)."""
+    surprise: Tensor = _binary(logits, ones_like(logits))
+    return surprise
+
+
+#: With p = sigmoid(logits): -pos_weight · target · log p - (1 - target) · log(1 - p).
+_binary: Op = elementwise(
+    "binary_cross_entropy_with_logits",
+    _binary_forward,
+    vjp=dict(
+        logits=_binary_logits,
+        target=_binary_target,
+        pos_weight=lambda g, logits, target: g * (target * _surprise(logits)),
+    ),
+    floating=True,
+)
+
+
+def binary_cross_entropy_with_logits(
+    logits: Tensor,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    """Return -target · log p - (1 - target) · log(1 - p) for p = sigmoid(logits), or mean or sum.
+
+    target: probabilities of logits' shape. weight: factors of the losses, pos_weight: of the part
+    of target alone; both broadcast to that shape. The mean of no losses is 0. ValueError for shapes
+    that do not fit.
+    """
+    name = "binary_cross_entropy_with_logits"
+    logits, target = _pair(name, logits, target, reduction)
+    weight = _factors(name, "weight", weight, logits)
+    loss: Tensor = _binary(logits, target, _factors(name, "pos_weight", pos_weight, logits))
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _factors(name: str, what: str, values: Any, logits: Tensor) -> Tensor | None:
+    """Return values as a tensor; ValueError unless they broadcast to the shape of logits."""
+    if values is None:
+        return None
+    factors = _constant(values, logits)
+    pairs = zip(reversed(factors.shape), reversed(logits.shape), strict=False)
+    if factors.ndim > logits.ndim or any(n not in (1, m) for n, m in pairs):
+        raise ValueError(
+            f"{name}: {what} of shape {factors.shape} does not broadcast to logits of shape "
+            f"{logits.shape}"
+        )
+    return factors

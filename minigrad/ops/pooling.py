@@ -1,0 +1,3 @@
+"""Pooling and interpolation: the same images with more or fewer points."""
+
+__all__: list[str] = []

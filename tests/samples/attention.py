@@ -1,0 +1,5 @@
+"""Attention: weighted means of values, by how well their keys fit a query."""
+
+from .rows import Row
+
+ATTENTION: dict[str, Row] = {}

@@ -1,0 +1,5 @@
+"""Convolutions over any number of axes, and the windows that they look through."""
+
+from .rows import Row
+
+CONVOLUTION: dict[str, Row] = {}

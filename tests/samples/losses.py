@@ -1,0 +1,136 @@
+"""Losses."""
+
+import math
+
+import numpy as np
+
+from minigrad.engine import TABLE
+
+from .rows import *
+
+
+def reference_target(labels, weight=None, *, classes, ignore_index, label_smoothing, dtype):
+    weight = np.ones(classes) if weight is None else weight
+    out = np.zeros((len(labels), classes))
+    for row, label in zip(out, labels, strict=True):
+        if label != ignore_index:
+            row += label_smoothing / classes * weight
+            row[label] += (1 - label_smoothing) * weight[label]
+    return out
+
+
+def reference_cross_entropy(logits, labels, weight=None, *, ignore_index, label_smoothing):
+    target = reference_target(
+        labels,
+        weight,
+        classes=logits.shape[1],
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        dtype=None,
+    )
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    mass = target.sum(axis=1, keepdims=True)
+    return -(target * np.log(p)).sum(axis=1), mass * p - target
+
+
+def reference_nll(log_p, labels, weight=None, *, ignore_index):
+    used = labels != ignore_index
+    safe = np.where(used, labels, 0)
+    share = used * (np.ones(log_p.shape[1]) if weight is None else weight)[safe]
+    return -share * log_p[np.arange(len(labels)), safe]
+
+
+def reference_binary(logits, target, pos_weight=1):
+    p = 1 / (1 + np.exp(-logits))
+    return -pos_weight * target * np.log(p) - (1 - target) * np.log(1 - p)
+
+
+LABELLED = [
+    ({"ignore_index": -100, "label_smoothing": 0.0}, None),
+    ({"ignore_index": -100, "label_smoothing": 0.1}, None),
+    ({"ignore_index": 2, "label_smoothing": 0.0}, Reals((3,), POSITIVE)),
+    ({"ignore_index": 0, "label_smoothing": 0.2}, Reals((3,), POSITIVE)),
+    ({"ignore_index": -100, "label_smoothing": 1.0}, None),
+]
+
+LOSSES = {
+    "cross_entropy_target": Row(
+        TABLE["cross_entropy_target"],
+        reference_target,
+        tuple(
+            Case((Ints((4,), 0, 3), weight), {**params, "classes": 3, "dtype": DOUBLE})
+            for params, weight in LABELLED
+        ),
+        order=0,
+        result=lambda _: DOUBLE,
+        dtypes=(DOUBLE,),
+    ),
+    "softmax_cross_entropy": Row(
+        TABLE["softmax_cross_entropy"],
+        reference_cross_entropy,
+        (
+            *(Case((Reals((4, 3)), Ints((4,), 0, 3), w), params) for params, w in LABELLED),
+            Case((Reals((0, 3)), Ints((0,)), None), LABELLED[0][0]),
+        ),
+        result=floating,
+        wrong=(
+            Wrong(
+                (np.ones((2, 3)), np.array([0, 3])),
+                ValueError,
+                r"\[0, 3\).* 3 at position 1",
+                LABELLED[0][0],
+            ),
+            Wrong(
+                (np.ones((2, 3)), np.array([-1, 0])),
+                ValueError,
+                r"\[0, 3\).* -1 at position 0",
+                LABELLED[0][0],
+            ),
+        ),
+    ),
+    "nll_loss": Row(
+        TABLE["nll_loss"],
+        reference_nll,
+        (
+            Case((Reals((4, 3)), Ints((4,), 0, 3)), {"ignore_index": -100}),
+            Case((Reals((4, 3)), Ints((4,), 0, 3), Reals((3,), POSITIVE)), {"ignore_index": 2}),
+            Case((Reals((0, 3)), Ints((0,))), {"ignore_index": -100}),
+        ),
+        result=floating,
+        kinks=(
+            Kink(
+                ([[-math.inf, 0.0], [-1.0, -math.inf]], np.array([1, 0])),
+                ([[0.0, -1.0], [-1.0, 0.0]], None),
+                {"ignore_index": -100},
+            ),
+        ),
+        wrong=(
+            Wrong(
+                (np.ones((2, 3)), np.array([0, 3])),
+                ValueError,
+                r"\[0, 3\) or be -100.* 3 at position 1",
+                {"ignore_index": -100},
+            ),
+        ),
+    ),
+    "binary_cross_entropy_with_logits": Row(
+        TABLE["binary_cross_entropy_with_logits"],
+        reference_binary,
+        (
+            *(Case((Reals(shape), Reals(shape, ((0.1, 0.9),)))) for shape in SHAPES),
+            Case((Reals((2, 3)), Reals((2, 3), ((0.1, 0.9),)), Reals((3,), POSITIVE))),
+            Case((Reals((2, 3)), Reals((2, 3), ((0.1, 0.9),)), Reals((), POSITIVE))),
+        ),
+        result=floating,
+        kinks=(
+            Kink(
+                ([-1e4, 1e4, -1e4, 1e4], [0.0, 0.0, 1.0, 1.0]), ([0.0, 1, -1, 0], [1e4, -1e4] * 2)
+            ),
+            Kink(
+                ([-1e4, 1e4, 1e4], [1.0, 1.0, 0.0], 2.0),
+                ([-2.0, 0.0, 1.0], [2e4, -1e4, -1e4], 1e4),
+            ),
+        ),
+        wrong=(NO_FIT,),
+    ),
+}
