@@ -1,0 +1,243 @@
+"""Every module beside PyTorch's of the same name: outputs, gradients, buffers, initial weights.
+
+One `Twin` a module, over a grid of its options, in float64.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn
+
+torch = pytest.importorskip("torch", reason="compares with torch (the extra minigrad[compare])")
+
+RTOL, ATOL = 1e-10, 1e-10
+
+
+def grid(**options):
+    """Return every combination of the options' values."""
+    return [dict(zip(options, values, strict=True)) for values in product(*options.values())]
+
+
+def normal(*shape):
+    """Return what draws a floating input; a gradient is taken by it."""
+    return lambda rng: rng.normal(size=shape)
+
+
+def whole(low, high, *shape):
+    """Return what draws an integer input."""
+    return lambda rng: rng.integers(low, high, shape)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A module and its calls.
+
+    inputs: what draws each argument, or values; several lists of them: several calls one after the
+    other, as running statistics need. options: keywords of the constructor. call: keywords of the
+    call. renamed: minigrad's option -> PyTorch's. modes: training or not, what is compared. drawn:
+    whether initial weights are compared.
+    """
+
+    name: str
+    calls: list[list[Any]]
+    options: list[dict[str, Any]] | tuple[dict[str, Any], ...] = ({},)
+    call: list[dict[str, Any]] | tuple[dict[str, Any], ...] = ({},)
+    renamed: tuple[tuple[str, str], ...] = ()
+    modes: tuple[bool, ...] = (True, False)
+    drawn: bool = True
+
+    def theirs(self, options):
+        renamed = dict(self.renamed)
+        given = {
+            renamed.get(k, k): torch.tensor(v) if isinstance(v, np.ndarray) else v
+            for k, v in options.items()
+        }
+        return getattr(torch.nn, self.name)(**given)
+
+
+REDUCTIONS = ["none", "mean", "sum"]
+LOGITS, LABELS = normal(4, 3, 2), whole(0, 3, 4, 2)
+WEIGHT = np.array([0.5, 2.0, 1.0])
+
+TWINS = [
+    Twin(
+        "Linear",
+        [[normal(3)], [normal(2, 4, 3)]],
+        grid(in_features=[3], out_features=[2], bias=[True, False]),
+    ),
+    Twin("Identity", [[normal(2, 3)]]),
+    Twin(
+        "Flatten",
+        [[normal(2, 3, 4)]],
+        ({}, {"start_axis": 0}, {"end_axis": 1}),
+        renamed=(("start_axis", "start_dim"), ("end_axis", "end_dim")),
+    ),
+    Twin("Dropout", [[normal(2, 3)]], grid(p=[0.0, 0.5]), modes=(False,)),
+    *(Twin(name, [[normal(2, 3)]]) for name in ("ReLU", "Sigmoid", "Tanh")),
+    *(
+        Twin(name, [[normal(2, 3, 4)]], grid(axis=[0, -1]), renamed=(("axis", "dim"),))
+        for name in ("Softmax", "LogSoftmax")
+    ),
+    *(
+        Twin(name, [[normal(2, 3), normal(2, 3)]], grid(reduction=REDUCTIONS))
+        for name in ("MSELoss", "L1Loss")
+    ),
+    Twin(
+        "SmoothL1Loss", [[normal(2, 3), normal(2, 3)]], grid(reduction=REDUCTIONS, beta=[0.5, 1.0])
+    ),
+    Twin(
+        "BCEWithLogitsLoss",
+        [[normal(2, 3), lambda rng: rng.random((2, 3))]],
+        grid(reduction=REDUCTIONS, weight=[None, WEIGHT], pos_weight=[None, WEIGHT]),
+    ),
+    Twin(
+        "NLLLoss",
+        [[LOGITS, LABELS]],
+        grid(reduction=REDUCTIONS, weight=[None, WEIGHT], ignore_index=[-100, 1]),
+    ),
+    Twin(
+        "CrossEntropyLoss",
+        [[LOGITS, LABELS]],
+        grid(
+            reduction=REDUCTIONS,
+            weight=[None, WEIGHT],
+            ignore_index=[-100, 1],
+            label_smoothing=[0.0, 0.1],
+        ),
+    ),
+    Twin(
+        "CrossEntropyLoss",
+        [[LOGITS, lambda rng: rng.dirichlet(np.ones(3), (4, 2)).transpose(0, 2, 1)]],
+        grid(reduction=REDUCTIONS, weight=[None, WEIGHT], label_smoothing=[0.0, 0.1]),
+    ),
+]
+
+CASES = [
+    pytest.param(
+        twin,
+        options,
+        call,
+        training,
+        id="-".join(
+            [twin.name, *map(str, {**options, **call}.values()), "train" if training else "eval"]
+        ),
+    )
+    for twin in TWINS
+    for options in twin.options
+    for call in twin.call
+    for training in twin.modes
+]
+
+
+#: Modules without a twin in PyTorch, or that are compared elsewhere.
+ALONE = {"LazyLinear", "Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "Summary"}
+
+
+def is_module(name):
+    return isinstance(getattr(nn, name), type) and issubclass(getattr(nn, name), nn.Module)
+
+
+def test_every_module_has_a_twin():
+    modules = {name for name in nn.__all__ if is_module(name)}
+    assert modules - ALONE == {twin.name for twin in TWINS}
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    theirs, ours = torch.get_default_dtype(), mg.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    mg.set_default_dtype(mg.float64)
+    yield
+    torch.set_default_dtype(theirs)
+    mg.set_default_dtype(ours)
+
+
+def flat(values):
+    """Return the tensors in a result, nested or not, without None."""
+    if isinstance(values, tuple | list):
+        return [leaf for value in values for leaf in flat(value)]
+    return [] if values is None else [values]
+
+
+def assert_close(found, wanted, note):
+    assert found.shape == tuple(wanted.shape), note
+    np.testing.assert_allclose(found.numpy(), wanted.numpy(), RTOL, ATOL, err_msg=note)
+
+
+def drawn(makers, rng):
+    """Return fresh arguments; those of one drawing differ between calls."""
+    return [make(rng) if callable(make) else make for make in makers]
+
+
+@pytest.mark.parametrize(("twin", "options", "call", "training"), CASES)
+def test_module(twin, options, call, training, on_each_backend):
+    rng = np.random.default_rng(5)
+    ours, theirs = getattr(nn, twin.name)(**options), twin.theirs(options)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    theirs.load_state_dict({k: torch.tensor(v.numpy()) for k, v in ours.state_dict().items()})
+    ours.train(training), theirs.train(training)
+    for number, makers in enumerate(twin.calls):
+        note = f"call {number}"
+        arrays = drawn(makers, rng)
+        xs, ys = map_floats(arrays, ours_of), map_floats(arrays, theirs_of)
+        found, wanted = flat(ours(*xs, **call)), flat(theirs(*ys, **call_of_theirs(call)))
+        assert len(found) == len(wanted)
+        cotangents = [rng.normal(size=y.shape) for y in found]
+        for y, z in zip(found, wanted, strict=True):
+            assert_close(y.detach(), z.detach(), note)
+        pairs = [
+            (y, z, g) for y, z, g in zip(found, wanted, cotangents, strict=True) if z.requires_grad
+        ]
+        sum((y * mg.tensor(g)).sum() for y, _, g in pairs).backward()
+        sum((z * torch.tensor(g)).sum() for _, z, g in pairs).backward()
+        for x, y in zip(flat(xs), flat(ys), strict=True):
+            if y.requires_grad and y.grad is not None:
+                assert_close(x.grad, y.grad, f"{note}, gradient by an input")
+        for (name, p), (_, q) in zip(
+            ours.named_parameters(), theirs.named_parameters(), strict=True
+        ):
+            if q.grad is not None:
+                assert_close(p.grad, q.grad, f"{note}, gradient of {name}")
+        for (name, p), (_, q) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
+            assert_close(p, q, f"{note}, buffer {name}")
+
+
+def map_floats(value, make):
+    if isinstance(value, tuple | list):
+        return type(value)([map_floats(v, make) for v in value])
+    return make(value) if isinstance(value, np.ndarray) else value
+
+
+def ours_of(array):
+    return mg.tensor(array, requires_grad=array.dtype.kind == "f")
+
+
+def theirs_of(array):
+    return torch.tensor(array, requires_grad=array.dtype.kind == "f")
+
+
+def call_of_theirs(call):
+    return {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in call.items()}
+
+
+DRAWN = [(twin, twin.options[0]) for twin in TWINS if twin.drawn]
+
+
+@pytest.mark.parametrize(("twin", "options"), DRAWN, ids=lambda part: getattr(part, "name", ""))
+def test_initial_weights_are_drawn_alike(twin, options):
+    """Mean, spread and largest value of many drawings: equal but for chance."""
+    mg.manual_seed(0)
+    torch.manual_seed(0)
+    ours = [dict(getattr(nn, twin.name)(**options).named_parameters()) for _ in range(100)]
+    theirs = [dict(twin.theirs(options).named_parameters()) for _ in range(100)]
+    for name in ours[0]:
+        a = np.concatenate([p[name].detach().numpy().ravel() for p in ours])
+        b = np.concatenate([p[name].detach().numpy().ravel() for p in theirs])
+        chance = 5 * b.std() / len(b) ** 0.5
+        np.testing.assert_allclose(a.mean(), b.mean(), atol=2 * chance, err_msg=name)
+        np.testing.assert_allclose(a.std(), b.std(), atol=chance, err_msg=name)
