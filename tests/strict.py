@@ -167,7 +167,7 @@ def in_numpy(name):
 def check(name, args, keywords):
     """Refuse calls that NumPy would take and CuPy would not."""
     ufunc = isinstance(in_numpy(name), np.ufunc)
-    unknown = set(keywords) - (set() if ufunc else KEYWORDS[name])
+    unknown = set(keywords) - ({"out"} if ufunc else KEYWORDS[name])
     if unknown:
         refuse(f"{name}({', '.join(sorted(unknown))}=): CuPy has no such keyword")
     if name not in CREATION and not is_on_device(args if ufunc else args[:1]):

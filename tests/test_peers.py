@@ -121,6 +121,10 @@ def binary_loss(logits, target, pos_weight=None):
     )
 
 
+def attention(query, key, value, attn_mask=None, **params):
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask, **params)
+
+
 def torch_indexed(x, *indices, key):
     key = key(*indices)
     backward = isinstance(key, slice) and (key.step or 1) < 0
@@ -265,6 +269,7 @@ TORCH = {
     "binary_cross_entropy_with_logits": binary_loss,
     "one_hot": lambda labels, num_classes: functional.one_hot(labels.long(), num_classes),
     "linear": called(functional, "linear"),
+    "scaled_dot_product_attention": attention,
 }
 
 JAX = {
@@ -350,6 +355,7 @@ ALONE = {
     ),
     **dict.fromkeys(("total_norm", "total_p_norm"), "a part of the clipping of gradients"),
     "cross_entropy_target": "a part of the loss",
+    "attention_weights": "a part of attention",
 }
 
 #: (library, op): no derivative there

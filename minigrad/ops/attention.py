@@ -1,3 +1,262 @@
 """Attention: weighted means of values, by how well their keys fit a query."""
 
-__all__: list[str] = []
+import math
+from typing import Any
+
+import numpy as np
+
+from ..engine import Op, Tensor, apply
+from . import random
+from .activations import sum_along
+from .creation import as_tensor, asarray, astype
+from .elementwise import where
+from .reductions import accurate_sum, sum_to
+
+__all__ = ["scaled_dot_product_attention"]
+
+
+def _scores(xp: Any, query: Any, key: Any, mask: Any, bias: Any, scale: float, causal: bool) -> Any:
+    """Return scale · query keyᵀ + bias (..., L, S), -inf where a query must not see a key."""
+    scores = xp.matmul(query * scale, xp.matrix_transpose(key))
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        scores = xp.where(mask, scores, -xp.inf)
+    if causal:
+        length, keys = scores.shape[-2:]
+        scores = xp.where(xp.arange(length)[:, None] >= xp.arange(keys), scores, -xp.inf)
+    return scores
+
+
+def _by_scores(
+    d: Tensor, query: Tensor, key: Tensor, bias: Tensor | None, scale: float, wanted: Any
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the cotangents of query, key and bias for a cotangent of the scores."""
+    return (
+        sum_to(d @ key, query.shape) * scale if "query" in wanted else None,
+        sum_to(d.mT @ query, key.shape) * scale if "key" in wanted else None,
+        sum_to(d, bias.shape) if bias is not None and "bias" in wanted else None,
+    )
+
+
+def _weights_forward(
+    xp: Any,
+    query: Any,
+    key: Any,
+    mask: Any,
+    bias: Any,
+    logsumexp: Any,
+    *,
+    scale: float,
+    causal: bool,
+) -> Any:
+    scores = _scores(xp, query, key, mask, bias, scale, causal)
+    scores -= logsumexp
+    return xp.exp(scores, out=scores)
+
+
+def _weights_rule(
+    g: Tensor,
+    out: Tensor,
+    query: Tensor,
+    key: Tensor,
+    bias: Tensor | None,
+    scale: float,
+    wanted: Any,
+) -> tuple[Tensor | None, ...]:
+    d = g * out
+    by_logsumexp = -sum_along(d, d.ndim - 1) if "logsumexp" in wanted else None
+    return *_by_scores(d, query, key, bias, scale, wanted), by_logsumexp
+
+
+#: The probabilities exp(scores - logsumexp), made again from what attention keeps.
+_weights = Op(
+    "attention_weights",
+    _weights_forward,
+    vjp={("query", "key", "bias", "logsumexp"): _weights_rule},
+)
+
+
+def _attend_forward(
+    xp: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any = None,
+    bias: Any = None,
+    keep: Any = None,
+    *,
+    scale: float,
+    causal: bool,
+    share: float,
+) -> tuple[Any, Any]:
+    weights = _scores(xp, query, key, mask, bias, scale, causal)
+    peak = xp.zeros((*weights.shape[:-1], 1), dtype=weights.dtype)
+    if weights.size:
+        peak = xp.max(weights, axis=-1, keepdims=True)
+        peak = xp.where(peak == -xp.inf, 0, peak)  # of a row in which everything is masked
+    weights -= peak
+    xp.exp(weights, out=weights)
+    total = accurate_sum(xp, weights, axis=(weights.ndim - 1,), keepdims=True)
+    total = xp.where(total == 0, 1, total)
+    if keep is not None:
+        weights = xp.where(keep, weights, 0)
+    return xp.matmul(weights, value) * (share / total), peak + xp.log(total)
+
+
+def _attend_rule(
+    g_out: Tensor | None,
+    g_logsumexp: Tensor | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    keep: Tensor | None,
+    out: Tensor,
+    logsumexp: Tensor,
+    scale: float,
+    causal: bool,
+    share: float,
+    wanted: Any,
+) -> tuple[Tensor | None, ...]:
+    """With the probabilities P and what is kept of them D: dV = Dᵀ g; by the scores,
+    P · (g Vᵀ where kept - Σ g · out + g of logsumexp).
+    """
+    weights = _weights(query, key, mask, bias, logsumexp, scale=scale, causal=causal)
+    by_value = None
+    inner = g_logsumexp
+    if g_out is not None:
+        g, kept = g_out, weights
+        if keep is not None:
+            g, kept = g_out * share, where(keep, weights, 0)
+        if "value" in wanted:
+            by_value = sum_to(kept.mT @ g, value.shape)
+        by_kept = g @ value.mT
+        inner = by_kept if keep is None else where(keep, by_kept, 0)
+        inner = inner - sum_along(g_out * out, out.ndim - 1)
+        inner = inner if g_logsumexp is None else inner + g_logsumexp
+    assert inner is not None
+    by_query, by_key, by_bias = _by_scores(weights * inner, query, key, bias, scale, wanted)
+    return by_query, by_key, by_value, by_bias
+
+
+#: query (..., L, E), key (..., S, E), value (..., S, V) -> the means (..., L, V) and the logarithm
+#: of what the exponentials of each row's scores add up to (..., L, 1), 0 where all is masked. The
+#: tape keeps these and no probability: Dao et al., "FlashAttention" (2022), section 3.1.
+_attend = Op(
+    "scaled_dot_product_attention",
+    _attend_forward,
+    vjp={("query", "key", "value", "bias"): _attend_rule},
+    outputs=("out", "logsumexp"),
+    promotes=("query", "key", "value", "bias"),
+    floating=True,
+)
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Return softmax(scale · query keyᵀ + mask) value: for each query a mean of the values.
+
+    query: (..., L, E), key: (..., S, E), value: (..., S, V); the leading axes broadcast. attn_mask:
+    broadcasts to (..., L, S); booleans, true where a key takes part, or floats that are added to
+    the scores. is_causal: query i sees the keys up to i, and there is no attn_mask. scale: 1/√E
+    unless given. dropout_p: with which probability a weight becomes 0, the others divided by
+    1 - dropout_p; it is always applied, so pass 0 in evaluation.
+    A query that sees no key gives 0, with the gradient 0. What is masked has the weight 0, but
+    0 · nan is nan: a masked value must be finite. float16 is computed in float32.
+    ValueError for shapes that do not fit. Vaswani et al., "Attention is all you need" (2017).
+    """
+    return attend(query, key, value, attn_mask, dropout_p, is_causal, scale)[0]
+
+
+def attend(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    need_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Return `scaled_dot_product_attention` and, where needed, its weights before dropout."""
+    query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
+    shape = _shape_of_scores(query, key, value)
+    mask = None if attn_mask is None else _as_mask(attn_mask, query, shape)
+    if mask is not None and is_causal:
+        raise ValueError(
+            "scaled_dot_product_attention: pass attn_mask or is_causal=True, not both; "
+            "a mask of both is attn_mask & mg.tril(mg.ones((L, S), dtype=bool))"
+        )
+    if not 0 <= dropout_p <= 1:
+        raise ValueError(
+            f"scaled_dot_product_attention: dropout_p must lie in [0, 1], got {dropout_p}"
+        )
+    keep = random.bernoulli(1 - dropout_p, shape, backend=query.backend) if dropout_p else None
+    half = all(x.dtype == np.float16 for x in (query, key, value))
+    if half:
+        query, key, value = (astype(x, np.float32) for x in (query, key, value))
+    if scale is None:
+        scale = 1 / math.sqrt(max(query.shape[-1], 1))
+    masks = (mask, None) if mask is None or mask.dtype.kind == "b" else (None, mask)
+    params = {"scale": float(scale), "causal": bool(is_causal)}
+    share = {"share": 1 / (1 - dropout_p) if dropout_p < 1 else 0.0}
+    out, logsumexp = apply(_attend, (query, key, value, *masks, keep), {**params, **share})
+    weights = None
+    if need_weights:
+        weights = apply(_weights, (query, key, *masks, logsumexp), params)
+    if half:
+        out = astype(out, np.float16)
+        weights = None if weights is None else astype(weights, np.float16)
+    return out, weights
+
+
+def _shape_of_scores(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ...]:
+    """Return (..., L, S); ValueError for shapes that do not fit."""
+    shapes = query.shape, key.shape, value.shape
+    problem = ""
+    if min(map(len, shapes)) < 2:
+        problem = "each needs two axes"
+    elif query.shape[-1] != key.shape[-1]:
+        problem = f"axis -1 of query, {query.shape[-1]}, and of key, {key.shape[-1]}, must agree"
+    elif key.shape[-2] != value.shape[-2]:
+        problem = f"axis -2 of key, {key.shape[-2]}, and of value, {value.shape[-2]}, must agree"
+    else:
+        try:
+            batch = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
+        except ValueError:
+            problem = "their leading axes do not broadcast"
+    if problem:
+        raise ValueError(
+            "scaled_dot_product_attention: expected query (..., L, E), key (..., S, E) and value "
+            f"(..., S, V), got {', '.join(map(str, shapes))}: {problem}"
+        )
+    return (*batch, query.shape[-2], key.shape[-2])
+
+
+def _as_mask(attn_mask: Any, query: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if not isinstance(attn_mask, Tensor):
+        attn_mask = asarray(attn_mask, copy=True, backend=query.backend)  # the tape keeps it
+    mask: Tensor = attn_mask
+    if mask.dtype.kind not in "bf":
+        raise TypeError(
+            "scaled_dot_product_attention: attn_mask is of booleans, true where a key takes part, "
+            f"or of floats, which are added; got {mask.dtype}"
+        )
+    fits = len(mask.shape) <= len(shape) and all(
+        n in (1, m) for n, m in zip(reversed(mask.shape), reversed(shape), strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"scaled_dot_product_attention: attn_mask of shape {mask.shape} does not broadcast to "
+            f"the scores, (..., L, S) = {shape}"
+        )
+    return mask

@@ -1,0 +1,115 @@
+"""Attention beyond its sample rows: what is masked, large logits, dropout, what the tape keeps."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.nn import functional as F
+
+RNG = np.random.default_rng(3)
+
+
+def drawn(*shape, **options):
+    return mg.tensor(RNG.normal(size=shape), requires_grad=True, **options)
+
+
+MASKS = {
+    "booleans": np.array([[True, False, True], [False, False, False]]),
+    "floats": np.array([[0.0, -np.inf, 0.5], [-np.inf, -np.inf, -np.inf]]),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("dropout_p", [0.0, 0.5])
+def test_a_query_that_sees_nothing_gives_0_with_the_gradient_0(mask, dropout_p, on_each_backend):
+    query, key, value = drawn(2, 4), drawn(3, 4), drawn(3, 2)
+    out = F.scaled_dot_product_attention(query, key, value, mask, dropout_p)
+    assert not out.detach()[1].numpy().any()
+    out.sum().backward()
+    assert np.isfinite(key.grad.numpy()).all()
+    assert not query.grad[1].numpy().any()
+    assert not key.grad[1].numpy().any()
+    assert not value.grad[1].numpy().any()
+    assert (
+        not mg.hessian(
+            lambda q: F.scaled_dot_product_attention(q, key.detach(), value.detach(), mask).sum()
+        )(query.detach())[1]
+        .numpy()
+        .any()
+    )
+
+
+def test_what_is_masked_counts_nothing_but_nan(on_each_backend):
+    query, value = drawn(2, 4).detach(), drawn(3, 2).detach().numpy(copy=True)
+    key = drawn(3, 4).detach().numpy(copy=True)
+    mask = np.array([True, True, False])
+    wanted = F.scaled_dot_product_attention(query, mg.tensor(key[:2]), mg.tensor(value[:2]))
+    key[2], value[2] = np.nan, 1e30
+    found = F.scaled_dot_product_attention(query, mg.tensor(key), mg.tensor(value), mask)
+    np.testing.assert_allclose(found.numpy(), wanted.numpy())
+    value[2, 1] = np.nan
+    found = F.scaled_dot_product_attention(query, mg.tensor(key), mg.tensor(value), mask)
+    assert np.isnan(found.numpy()).tolist() == [[False, True]] * 2
+
+
+@pytest.mark.parametrize("dtype", [mg.float16, mg.float32, mg.float64])
+def test_large_logits(dtype, on_each_backend):
+    """Of scores -1e4, 0 and 1e4, and of two that are 1e4: all or half of the weight."""
+    key = mg.tensor([[-100.0], [0.0], [100.0], [100.0]], dtype=dtype)
+    value = mg.tensor([[1.0], [2.0], [3.0], [5.0]], dtype=dtype, requires_grad=True)
+    query = mg.tensor([[100.0], [-100.0]], dtype=dtype, requires_grad=True)
+    out = F.scaled_dot_product_attention(query, key, value)
+    assert out.detach().numpy().tolist() == [[4.0], [1.0]]
+    out.sum().backward()
+    np.testing.assert_allclose(value.grad.numpy().ravel(), [1, 0, 0.5, 0.5], rtol=1e-3)
+    np.testing.assert_allclose(query.grad.numpy(), 0, atol=0.5)  # (x̄ - x)·100 at 1e4 of 1e-3
+
+
+def test_float16_is_computed_in_float32(backend):
+    """Each product of query and key is too large for float16, the scaled score is not."""
+    query, key = (mg.tensor(np.full((1, 64), 200.0, "f2"), backend=backend) for _ in range(2))
+    value = mg.tensor(np.ones((1, 1), "f2"), backend=backend)
+    out = F.scaled_dot_product_attention(query, key, value, scale=1e-5)
+    assert out.dtype == mg.float16
+    assert out.item() == 1
+
+
+def test_dropout_drops_weights_and_keeps_the_mean(on_each_backend):
+    mg.manual_seed(0)
+    query, key, value = drawn(1, 2).detach(), drawn(5, 2).detach(), mg.eye(5)
+    weights = F.scaled_dot_product_attention(query, key, value).numpy()[0]
+    rows = mg.asarray(query).broadcast_to((4000, 2))
+    kept = F.scaled_dot_product_attention(rows, key, value, dropout_p=0.4).numpy()
+    np.testing.assert_allclose((kept == 0).mean(axis=0), 0.4, atol=0.04)
+    np.testing.assert_allclose(kept.mean(axis=0), weights, rtol=0.08)
+    np.testing.assert_allclose(kept.max(axis=0), weights / 0.6, rtol=1e-6)
+    assert not F.scaled_dot_product_attention(rows, key, value, dropout_p=1).numpy().any()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_see_what_was_dropped(create_graph, on_each_backend):
+    query, key, value = drawn(3, 2), drawn(4, 2), drawn(4, 2)
+
+    def f(query, key, value):
+        mg.manual_seed(1)
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=0.5)
+
+    assert mg.gradcheck(f, (query, key, value), order=1 + create_graph)
+
+
+def test_a_float_mask_of_another_dtype_has_a_gradient_in_its_own(on_each_backend):
+    query, key, value = (drawn(3, 2, dtype=mg.float16) for _ in range(3))
+    mask = drawn(3, 3, dtype=mg.float32)
+    out = F.scaled_dot_product_attention(query, key, value, mask)
+    assert out.dtype == mg.float16
+    out.sum().backward()
+    assert mask.grad.dtype == mg.float32
+    assert query.grad.dtype == mg.float16
+
+
+def test_the_tape_keeps_no_probabilities():
+    """At most what PyTorch keeps: query, key, value, the result, one number a query."""
+    query, key, value = drawn(2, 50, 4), drawn(2, 60, 4), drawn(2, 60, 4)
+    out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    kept = sum(x.size for x in out.node.saved if isinstance(x, mg.Tensor))
+    assert kept == query.size + key.size + value.size + out.size + 2 * 50
