@@ -14,6 +14,7 @@ from .idx import read_idx
 from .images import read_image
 from .loader import DataLoader
 from .standardizer import Standardizer
+from .text import Vocabulary, load_text, text_windows
 
 __all__ = [
     "FASHION_CLASSES",
@@ -26,6 +27,7 @@ __all__ = [
     "Subset",
     "Table",
     "TensorDataset",
+    "Vocabulary",
     "as_dataset",
     "default_collate",
     "load_csv",
@@ -33,7 +35,9 @@ __all__ = [
     "load_fashion_mnist",
     "load_images",
     "load_mnist",
+    "load_text",
     "random_split",
     "read_idx",
     "read_image",
+    "text_windows",
 ]
