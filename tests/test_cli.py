@@ -17,8 +17,9 @@ from test_data import write_mnist
 
 import minigrad as mg
 from minigrad import backends, cli
-from minigrad.cli import common, training
-from minigrad.cli.common import SOURCES
+from minigrad.cli import images as image_networks
+from minigrad.cli import training
+from minigrad.cli.images import SOURCES
 from minigrad.data import Standardizer, load_digits
 from minigrad.serialization import load, save
 from minigrad.train import Trainer, mlp
@@ -91,6 +92,7 @@ def test_metrics(run):
     run("train", *QUICK, "--seed", "5", "--lr", "0.01", "--out", "a")
     metrics = json.loads(Path("a/metrics.json").read_text())
     assert metrics["settings"] == {
+        "model": "mlp",
         "dataset": "digits",
         "data_dir": None,
         "hidden": [8],
@@ -291,7 +293,7 @@ def spoil(path, change):
         (in_about(settings={"dataset": "cifar"}), "no data set 'cifar'"),
         (in_about(image=None), "is damaged"),
         (in_about(image=(8, -8)), "of images (8, -8)"),
-        (in_about(classes=("0", "1")), "2 names for 10 classes"),
+        (in_about(classes=("0", "1")), "outputs of the architecture are 10, those of the data 2"),
         (in_about(architecture=[]), "is damaged"),
     ],
 )
@@ -321,7 +323,7 @@ def test_evaluate(run, refused, tmp_path):
     assert out[1] == f"validation loss: {history[-1]['val_loss']:.4f}"
     write_mnist(tmp_path)
     line = refused("evaluate", "a", "--dataset", "mnist", "--data-dir", str(tmp_path))
-    assert line == "the network takes images of (8, 8) pixels, mnist has (2, 3)"
+    assert line == "the network takes images of (8, 8) pixels, not (2, 3)"
     assert refused("evaluate", "b") == "load: there is no file 'b'"
 
 
@@ -575,7 +577,7 @@ def test_not_enough_memory(refused, monkeypatch):
     def hungry(*sizes, **more):
         raise MemoryError("Unable to allocate 9 TiB")
 
-    monkeypatch.setattr(common, "mlp", hungry)
+    monkeypatch.setattr(image_networks, "mlp", hungry)
     assert refused("train", *QUICK) == "not enough memory: Unable to allocate 9 TiB"
 
 

@@ -1,66 +1,107 @@
-"""What the commands share: the backend, the data sets, the network in a checkpoint."""
+"""What the commands share: the backend, and what a network is to them."""
 
-import math
-import operator
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any, ClassVar
 
 from .. import backends
-from ..data import (
-    FASHION_CLASSES,
-    Part,
-    Splits,
-    Standardizer,
-    load_digits,
-    load_fashion_mnist,
-    load_mnist,
-)
-from ..nn import Sequential
-from ..serialization import load
-from ..train import LAST, mlp
-from .parsing import Refusal, one_of
+from ..nn import Module
+from .parsing import Refusal
 
 BEST_FIRST = ("cupy", "numba", "numpy")
-DIGIT_CLASSES = tuple("0123456789")
+
+#: The parts of a data set, in the order of what `Network.read` returns.
+PARTS = ("train", "validation", "test")
 
 
-#: What a checkpoint says of its network.
-_ABOUT = {"settings", "architecture", "standardizer", "image", "classes"}
+class Network(ABC):
+    """A network that `train` has made, with what is needed to use it.
+
+    A subclass for each model; above them, one for each kind of data. about: what a checkpoint says
+    beside the weights: the settings of the run, the arguments of `build` as "architecture", and the
+    facts about the data.
+    """
+
+    #: Settings that say where the data come from, and what is taken where nothing is said.
+    source: ClassVar[Mapping[str, Any]]
+    #: Settings that are arguments of `build`.
+    shape: ClassVar[Mapping[str, Any]]
+    #: Defaults of its own for settings that every run has.
+    habits: ClassVar[Mapping[str, Any]] = {}
+    #: The names of the facts.
+    knows: ClassVar[frozenset[str]]
+    #: What the data consist of, in the plural.
+    unit: ClassVar[str]
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        self.about = about
+        self.model = self.build(**about["architecture"])
+
+    @classmethod
+    def new(cls, settings: Mapping[str, Any], data: Any) -> "Network":
+        """Return a network with fresh weights for the parts of a data set."""
+        facts = cls.facts(settings, data)
+        architecture = {**cls.sizes(facts), **{name: settings[name] for name in cls.shape}}
+        return cls({"settings": dict(settings), "architecture": architecture, **facts})
+
+    @staticmethod
+    @abstractmethod
+    def build(**architecture: Any) -> Module:
+        """Return the module."""
+
+    @staticmethod
+    @abstractmethod
+    def name_data(settings: Mapping[str, Any]) -> str:
+        """Return what the data are called."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, settings: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """Return the PARTS of the data. Refusal, or OSError, where that cannot be."""
+
+    @classmethod
+    @abstractmethod
+    def facts(cls, settings: Mapping[str, Any], data: Any) -> dict[str, Any]:
+        """Return what has to be known of the data to use the network."""
+
+    @classmethod
+    @abstractmethod
+    def sizes(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of `build` that the data decide."""
+
+    @classmethod
+    def check(cls, about: Mapping[str, Any]) -> None:
+        """Raise any error where what a checkpoint says makes no sense."""
+        for name, size in cls.sizes(about).items():
+            if about["architecture"][name] != size:
+                raise ValueError(
+                    f"{name} of the architecture are {about['architecture'][name]}, those of the "
+                    f"data {size}"
+                )
+
+    @staticmethod
+    @abstractmethod
+    def count(part: Any) -> int:
+        """Return how many units a part of the data has."""
+
+    @abstractmethod
+    def pairs(self, part: Any) -> Any:
+        """Return a part of the data as inputs and targets. Refusal where it does not fit."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return the architecture in words."""
+
+    def closing(self, result: Mapping[str, float]) -> Iterator[str]:
+        """Give the last lines of a run, from what `Trainer.evaluate` gave for the test part."""
+        yield f"test accuracy: {percent(result['accuracy'])}"
 
 
-class Source(NamedTuple):
-    """Where a data set comes from; reader: given a folder, or None for the shipped or cached."""
-
-    reader: Callable[[Any], Splits]
-    classes: tuple[str, ...]
-
-
-SOURCES = {
-    "digits": Source(lambda folder: load_digits(), DIGIT_CLASSES),
-    "mnist": Source(load_mnist, DIGIT_CLASSES),
-    "fashion-mnist": Source(load_fashion_mnist, tuple(FASHION_CLASSES)),
-}
-
-
-def add_data_options(add: Callable[..., Any], default: str) -> None:
-    """Add --dataset, --data-dir and --backend."""
-    add(
-        "--dataset",
-        type=one_of("data set", SOURCES),
-        metavar="NAME",
-        help=f"digits, which comes with minigrad, mnist or fashion-mnist (default: {default})",
-    )
-    add(
-        "--data-dir",
-        metavar="FOLDER",
-        help="the folder with the four IDX files of mnist or fashion-mnist "
-        "(default: downloaded once, into the user's cache folder)",
-    )
+def add_backend_option(add: Callable[..., Any]) -> None:
+    """Add --backend."""
     add("--backend", metavar="NAME", help="cupy, numba or numpy (default: the first usable one)")
 
 
@@ -75,39 +116,6 @@ def backend_named(asked: str | None) -> str:
     raise Refusal(reason) from reason
 
 
-def read_data(dataset: str, folder: str | None) -> Splits:
-    """Return a data set. Refusal, or OSError, where that cannot be."""
-    if dataset == "digits" and folder is not None:
-        raise Refusal("--data-dir is for mnist and fashion-mnist; the digits come with minigrad")
-    try:
-        return SOURCES[dataset].reader(folder)
-    except ValueError as error:
-        raise Refusal(error) from error
-
-
-class Network(NamedTuple):
-    """A network that `train` has saved, and what is needed to use it."""
-
-    model: Sequential
-    standardizer: Standardizer
-    about: Mapping[str, Any]
-
-    def rows(self, images: Any) -> Any:
-        """Return images as standardised rows, float32 (n, pixels)."""
-        return self.standardizer.transform(images).reshape(len(images), math.prod(images.shape[1:]))
-
-    def pairs(self, part: Part) -> tuple[Any, Any]:
-        """Return a part's images as standardised rows, and the labels."""
-        return self.rows(part.images), part.labels
-
-
-def new_network(about: Mapping[str, Any]) -> Network:
-    """Return a network with fresh weights from what a checkpoint says of it."""
-    standardizer = Standardizer(axis=None)
-    standardizer.load_state_dict(about["standardizer"])
-    return Network(mlp(**about["architecture"]), standardizer, about)
-
-
 @contextmanager
 def reading(file: Path) -> Iterator[None]:
     """Refuse a checkpoint whose content is not what `train` writes, whatever that leads to."""
@@ -117,36 +125,6 @@ def reading(file: Path) -> Iterator[None]:
         raise Refusal(f"{file} is damaged: {error}") from error
     except ValueError as error:
         raise Refusal(f"{file}: {error}") from error
-
-
-def read_checkpoint(path: str) -> tuple[Path, dict[str, Any]]:
-    """Return a checkpoint of `train`, by its path or that of its folder, and where it was."""
-    file = Path(path) / LAST if Path(path).is_dir() else Path(path)
-    try:
-        state = load(file)
-    except ValueError as error:
-        raise Refusal(str(error).removeprefix("load: ")) from error
-    about = state.get("about") if isinstance(state, dict) else None
-    if not isinstance(about, dict) or not set(about) >= _ABOUT or "model" not in state:
-        raise Refusal(f"{file} is no checkpoint of minigrad train")
-    settings, image, classes = about["settings"], about["image"], about["classes"]
-    with reading(file):
-        sizes = [operator.index(n) for n in image]
-        if settings["dataset"] not in SOURCES or len(sizes) != 2 or min(sizes) < 1:
-            raise ValueError(f"no data set {settings['dataset']!r} of images {image}")
-        if len(classes) != about["architecture"]["outputs"]:
-            raise ValueError(f"{len(classes)} names for {about['architecture']['outputs']} classes")
-    return file, state
-
-
-def saved_network(path: str) -> Network:
-    """Return the network in a checkpoint."""
-    file, state = read_checkpoint(path)
-    with reading(file):
-        network = new_network(state["about"])
-        network.model.load_state_dict(state["model"])
-        network.rows(np.zeros((1, *state["about"]["image"]), np.float32))
-    return network
 
 
 def percent(share: float) -> str:

@@ -12,8 +12,13 @@ from ..data import read_image
 from ..nn import CrossEntropyLoss
 from ..ops.activations import softmax
 from ..train import Trainer
-from .common import add_data_options, backend_named, percent, read_data, saved_network
+from .common import PARTS, add_backend_option, backend_named, percent
+from .images import ImageNetwork, add_source_options
+from .models import refuse_strangers, saved_network
 from .parsing import Refusal, complain, one_of, reason
+
+#: Settings that say which data are meant.
+SOURCES = ("dataset", "data_dir")
 
 
 def add_commands(commands: Any) -> None:
@@ -25,10 +30,11 @@ def add_commands(commands: Any) -> None:
         epilog="example:\n  minigrad evaluate runs/digits/best.safetensors",
     )
     evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
-    add_data_options(evaluate.add_argument, "what it was trained on")
+    add_source_options(evaluate.add_argument, "what it was trained on")
+    add_backend_option(evaluate.add_argument)
     evaluate.add_argument(
         "--part",
-        type=one_of("part", ["train", "validation", "test"]),
+        type=one_of("part", PARTS),
         default="test",
         metavar="NAME",
         help="train, validation or test (default: %(default)s)",
@@ -49,7 +55,7 @@ def add_commands(commands: Any) -> None:
         nargs="+",
         help="PNG or any image file, or .npy (rows, columns) in [0, 1] or uint8",
     )
-    predict.add_argument("--backend", metavar="NAME", help="cupy, numba or numpy")
+    add_backend_option(predict.add_argument)
     predict.set_defaults(run=_predict)
 
 
@@ -57,17 +63,18 @@ def _evaluate(args: argparse.Namespace) -> None:
     with backends.use_backend(backend_named(args.backend)), np.errstate(all="ignore"):
         network = saved_network(args.checkpoint)
         settings = network.about["settings"]
-        dataset = args.dataset or settings["dataset"]
-        folder = args.data_dir or (settings.get("data_dir") if args.dataset is None else None)
-        part = getattr(read_data(dataset, folder), args.part)
-        if part.images.shape[1:] != tuple(network.about["image"]):
-            raise Refusal(
-                f"the network takes images of {network.about['image']} pixels, {dataset} has "
-                f"{part.images.shape[1:]}"
-            )
+        given = {name: vars(args)[name] for name in SOURCES if vars(args)[name] is not None}
+        refuse_strangers(settings["model"], given)
+        if "dataset" in given:  # the folder was that of another one
+            given.setdefault("data_dir", None)
+        settings = {**settings, **given}
+        part = dict(zip(PARTS, network.read(settings), strict=True))[args.part]
         trainer = Trainer(network.model, CrossEntropyLoss(), metrics="accuracy")
         result = trainer.evaluate(network.pairs(part))
-        print(f"data: {dataset}, {len(part.labels):,} {args.part} images")
+        print(
+            f"data: {network.name_data(settings)}, {network.count(part):,} {args.part} "
+            f"{network.unit}"
+        )
         print(f"{args.part} loss: {result['loss']:.4f}")
         print(f"{args.part} accuracy: {percent(result['accuracy'])}")
 
@@ -75,9 +82,10 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _predict(args: argparse.Namespace) -> None:
     with backends.use_backend(backend_named(args.backend)), np.errstate(all="ignore"):
         network = saved_network(args.checkpoint)
+        assert isinstance(network, ImageNetwork)
         names, images, refused = _images(args.images, tuple(network.about["image"]))
         if images:
-            outputs = Trainer(network.model).predict(network.rows(np.stack(images)))
+            outputs = Trainer(network.model).predict(network.inputs(np.stack(images)))
             shares = softmax(outputs.astype(np.float64), axis=1).numpy()
             for name, row in zip(names, shares, strict=True):
                 print(f"{name}: {_verdict(network.about['classes'], row)}")

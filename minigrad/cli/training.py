@@ -3,7 +3,6 @@
 import argparse
 import itertools
 import json
-import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -15,27 +14,22 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import backends
-from ..data import DataLoader, Splits, Standardizer
-from ..nn import CrossEntropyLoss, Linear, Module
+from ..data import DataLoader
+from ..nn import CrossEntropyLoss
 from ..optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from ..optim import lr_scheduler as schedules
 from ..random import manual_seed
 from ..serialization import write_atomically
 from ..train import ACTIVATIONS, BEST, LAST, Callback, Checkpoint, EarlyStopping, Trainer
 from ..train.history import figure_class
-from .common import (
-    SOURCES,
-    Network,
-    add_data_options,
-    backend_named,
-    new_network,
-    percent,
-    read_checkpoint,
-    read_data,
-    reading,
-)
+from .common import Network, add_backend_option, backend_named, percent, reading
+from .images import add_source_options
 from .info import versions
+from .models import DEFAULTS, MODELS, defaults_of, option, read_checkpoint, refuse_strangers
 from .parsing import Refusal, number, one_of, reason, whole, widths
+
+#: Settings that say where the data are, which may have moved when a run is gone on with.
+PLACES = {"data_dir"}
 
 METRICS, PLOT = "metrics.json", "history.png"
 FILES = (LAST, BEST, METRICS, PLOT)
@@ -78,24 +72,6 @@ SCHEDULES: dict[str, Callable[[Optimizer, int], schedules.LRScheduler | None]] =
     "plateau": lambda optimizer, steps: schedules.ReduceLROnPlateau(optimizer, patience=2),
 }
 
-#: The settings of a run: what its bits depend on, and what is taken where nothing is said.
-DEFAULTS: dict[str, Any] = {
-    "dataset": "digits",
-    "data_dir": None,
-    "hidden": [512],
-    "activation": "relu",
-    "dropout": 0.0,
-    "optimizer": "adam",
-    "lr": None,
-    "weight_decay": 0.0,
-    "schedule": "cosine",
-    "epochs": 30,
-    "batch_size": 64,
-    "early_stopping": None,
-    "backend": None,
-    "seed": 0,
-}
-
 
 def add_commands(commands: Any) -> None:
     """Add `train`."""
@@ -113,19 +89,21 @@ def add_commands(commands: Any) -> None:
     )
     parser.set_defaults(run=_train, resume=False, plot=False, out=None, checkpoint_every=None)
     add = parser.add_argument
-    add_data_options(add, DEFAULTS["dataset"])
+    add_source_options(add, _default("dataset"))
+    add_backend_option(add)
     add(
         "--hidden",
         type=widths,
         metavar="WIDTHS",
-        help='widths of the hidden layers, "" for none (default: 512)',
+        help=f'widths of the hidden layers, "" for none (default: {_default("hidden")})',
     )
     _add_choice(add, "activation", ACTIVATIONS)
     add(
         "--dropout",
         type=number(0, 1),
         metavar="P",
-        help="share of the hidden layers' outputs set to 0 in training (default: 0)",
+        help="share of the hidden layers' outputs set to 0 in training (default: "
+        f"{_default('dropout')})",
     )
     _add_choice(add, "optimizer", OPTIMIZERS)
     rates = ", ".join(f"{rate:g} with {name}" for name, rate in LEARNING_RATES.items())
@@ -147,13 +125,13 @@ def add_commands(commands: Any) -> None:
         "--epochs",
         type=whole(1),
         metavar="N",
-        help=f"passes over the training images (default: {DEFAULTS['epochs']})",
+        help=f"passes over the training images (default: {_default('epochs')})",
     )
     add(
         "--batch-size",
         type=whole(1),
         metavar="N",
-        help=f"images for each step (default: {DEFAULTS['batch_size']})",
+        help=f"images for each step (default: {_default('batch_size')})",
     )
     add(
         "--early-stopping",
@@ -166,7 +144,7 @@ def add_commands(commands: Any) -> None:
         "--seed",
         type=whole(0, 2**63 - 1),
         metavar="N",
-        help=f"the same seed gives the same network (default: {DEFAULTS['seed']})",
+        help=f"the same seed gives the same network (default: {_default('seed')})",
     )
     add(
         "--out",
@@ -193,13 +171,27 @@ def _add_choice(add: Callable[..., Any], name: str, known: Mapping[str, Any]) ->
         f"--{name}",
         type=one_of(name, known),
         metavar="NAME",
-        help=f"{', '.join(others)} or {last} (default: {DEFAULTS[name]})",
+        help=f"{', '.join(others)} or {last} (default: {_default(name)})",
     )
+
+
+def _default(setting: str) -> str:
+    """Return what is taken where nothing is said, with the models that take something else."""
+    found = [(model, defaults_of(model)) for model in MODELS]
+    values = {model: _spelled(have[setting]) for model, have in found if setting in have}
+    first = next(iter(values.values()))
+    others = [f"{model} {value}" for model, value in values.items() if value != first]
+    return "; ".join([first, *others])
+
+
+def _spelled(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else f"{value}"
 
 
 def _train(args: argparse.Namespace) -> None:
     """Train, test and save a network as the options say."""
-    given = {name: value for name, value in vars(args).items() if name in DEFAULTS}
+    known = {name for model in MODELS for name in defaults_of(model)}
+    given = {name: value for name, value in vars(args).items() if name in known}
     if args.plot:
         figure_class()  # better to hear now that it is missing than after the training
     if args.resume and not (Path(args.out or "") / LAST).is_file():
@@ -209,18 +201,21 @@ def _train(args: argparse.Namespace) -> None:
             else f"there is no {LAST} in {args.out} to go on from; leave --resume out to begin"
         )
     settings = _saved(args.out, given) if args.resume else _settled(given)
+    kind = MODELS[settings["model"]]
     with (
         backends.use_backend(settings["backend"]),
         np.errstate(all="ignore"),  # the trainer tells of a loss that is not finite
-        _run_folder(args.out, settings["dataset"], args.resume) as folder,
+        _run_folder(args.out, kind.name_data(settings), args.resume) as folder,
     ):
         print(f"backend: {settings['backend']}", flush=True)
-        _run(settings, folder, args)
+        _run(kind, settings, folder, args)
 
 
 def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a new run."""
-    settings = {**DEFAULTS, **given}
+    model = given.get("model", DEFAULTS["model"])
+    refuse_strangers(model, given)
+    settings = {**defaults_of(model), **given}
     settings["lr"] = settings["lr"] or LEARNING_RATES[settings["optimizer"]]
     settings["backend"] = backend_named(settings["backend"])
     return settings
@@ -228,23 +223,23 @@ def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _saved(out: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the run in a folder; refuse others, but let its data have moved."""
-    file, state = read_checkpoint(out)
-    with reading(file):
-        settings: dict[str, Any] = {**DEFAULTS, **state["about"]["settings"]}
+    _, _, state = read_checkpoint(out)
+    settings: dict[str, Any] = state["about"]["settings"]
+    refuse_strangers(settings["model"], given)
     for name, value in given.items():
-        if name != "data_dir" and value != settings[name]:
-            option = f"--{name.replace('_', '-')}"
+        if name in PLACES:
+            settings[name] = value
+        elif value != settings[name]:
             raise Refusal(
-                f"the run in {out} has {option} {settings[name]}, not {value}: leave {option} out "
-                "to go on with it, or choose another --out for a new run"
+                f"the run in {out} has {option(name)} {settings[name]}, not {value}: leave "
+                f"{option(name)} out to go on with it, or choose another --out for a new run"
             )
-    settings["data_dir"] = given.get("data_dir", settings["data_dir"])
     settings["backend"] = backend_named(settings["backend"])
     return settings
 
 
 @contextmanager
-def _run_folder(out: str | None, dataset: str, resuming: bool) -> Iterator[Path]:
+def _run_folder(out: str | None, name: str, resuming: bool) -> Iterator[Path]:
     """Give the folder that a run writes to; what is made for it and stays empty goes again."""
     folder = Path("runs" if out is None else out)
     made: list[Path] = []
@@ -252,7 +247,7 @@ def _run_folder(out: str | None, dataset: str, resuming: bool) -> Iterator[Path]
         try:
             made += [path for path in (folder, *folder.parents) if not path.exists()]
             if out is None:
-                folder = _new_folder(folder, f"{dataset}-{datetime.now():%Y%m%d-%H%M%S}")
+                folder = _new_folder(folder, f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
                 made.insert(0, folder)
             else:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -260,10 +255,10 @@ def _run_folder(out: str | None, dataset: str, resuming: bool) -> Iterator[Path]
             raise Refusal(f"--out {folder} is a file, not a folder") from error
         except OSError as error:
             raise Refusal(f"cannot write to the folder {folder}: {error.strerror}") from error
-        for name in () if resuming else FILES:
-            if (folder / name).exists():
+        for file in () if resuming else FILES:
+            if (folder / file).exists():
                 raise Refusal(
-                    f"{folder} holds the {name} of another run; choose another --out, or go on "
+                    f"{folder} holds the {file} of another run; choose another --out, or go on "
                     "with that run by --resume"
                 )
         yield folder
@@ -282,17 +277,25 @@ def _new_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def _run(settings: dict[str, Any], folder: Path, args: argparse.Namespace) -> None:
-    data = read_data(settings["dataset"], settings["data_dir"])
+def _run(
+    kind: type[Network], settings: dict[str, Any], folder: Path, args: argparse.Namespace
+) -> None:
+    data = kind.read(settings)
     with reading(folder / LAST) if args.resume else nullcontext():
         manual_seed(settings["seed"])
-        network = new_network(_about(settings, data))
+        network = kind.new(settings, data)
         learn, validation, test = (network.pairs(part) for part in data)
         loader = DataLoader(learn, settings["batch_size"], shuffle=True, seed=settings["seed"])
         trainer = _trainer(network, settings, len(loader), folder, args.checkpoint_every)
         if args.resume:
             trainer.resume(folder)
-    _describe(network.model, settings, data)
+    sizes = (f"{kind.count(part):,}" for part in data)
+    print(
+        f"data: {kind.name_data(settings)}, {{}} training, {{}} validation, {{}} test "
+        f"{kind.unit}".format(*sizes)
+    )
+    weights = sum(p.size for p in network.model.parameters())
+    print(f"model: {network.describe()}, {weights:,} parameters", flush=True)
     if args.resume:
         _say_where(trainer, settings["epochs"])
     _fit(trainer, loader, validation, settings, folder)
@@ -308,38 +311,8 @@ def _run(settings: dict[str, Any], folder: Path, args: argparse.Namespace) -> No
     if args.plot:
         trainer.history.plot(folder / PLOT)
     print(f"saved: {', '.join(name for name in FILES if (folder / name).exists())} in {folder}")
-    print(f"test accuracy: {percent(result['accuracy'])}")
-
-
-def _about(settings: Mapping[str, Any], data: Splits) -> dict[str, Any]:
-    """Return what a checkpoint says of its network, beside the weights."""
-    classes = SOURCES[settings["dataset"]].classes
-    image = data.train.images.shape[1:]
-    return {
-        "settings": dict(settings),
-        "architecture": {
-            "inputs": math.prod(image),
-            "hidden": settings["hidden"],
-            "outputs": len(classes),
-            "activation": settings["activation"],
-            "dropout": settings["dropout"],
-        },
-        "standardizer": Standardizer(axis=None).fit(data.train.images).state_dict(),
-        "image": image,
-        "classes": classes,
-    }
-
-
-def _describe(model: Module, settings: Mapping[str, Any], data: Splits) -> None:
-    learn, validation, test = (f"{len(part.labels):,}" for part in data)
-    layers = [layer for layer in model.modules() if isinstance(layer, Linear)]
-    widths = "-".join(str(n) for n in (layers[0].in_features, *(x.out_features for x in layers)))
-    weights = sum(p.size for p in model.parameters())
-    print(
-        f"data: {settings['dataset']}, {learn} training, {validation} validation, {test} test "
-        f"images\nmodel: {widths}, {settings['activation']}, {weights:,} parameters",
-        flush=True,
-    )
+    for line in network.closing(result):
+        print(line)
 
 
 def _trainer(
