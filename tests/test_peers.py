@@ -270,6 +270,9 @@ TORCH = {
     "one_hot": lambda labels, num_classes: functional.one_hot(labels.long(), num_classes),
     "linear": called(functional, "linear"),
     "scaled_dot_product_attention": attention,
+    **with_keywords(
+        functional, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d unfold fold"
+    ),
 }
 
 JAX = {
@@ -342,7 +345,8 @@ SCIPY = {
 #: op -> why no peer has it
 ALONE = {
     **dict.fromkeys(
-        "absorb absorb_both sum_to spread recurrence reorder tie_mean tied share to assign".split(),
+        "absorb absorb_both sum_to spread recurrence reorder tie_mean tied share to assign "
+        "convolution convolution_transpose convolution_weight".split(),
         "a part of other ops",
     ),
     **dict.fromkeys(

@@ -41,6 +41,24 @@ def axis_of(name: str, axis: int, shape: tuple[int, ...], new: int = 0) -> int:
     return axes_of(name, axis, shape, new)[0]
 
 
+def for_each_axis(name: str, what: str, value: Any, count: int, least: int) -> tuple[int, ...]:
+    """Return an integer for each of `count` axes from one for all of them or from so many.
+
+    TypeError for what is no integer, ValueError for another number of them and below `least`.
+    """
+    given = tuple(value) if isinstance(value, Sequence) else (value,) * count
+    several = f", or {count} of them" if count > 1 else ""
+    try:
+        numbers = tuple(map(index, given))
+    except TypeError as error:
+        raise TypeError(f"{name}: {what} is an integer{several}, got {value!r}") from error
+    if len(numbers) != count or any(n < least for n in numbers):
+        raise ValueError(
+            f"{name}: {what} is an integer of at least {least}{several}, got {value!r}"
+        )
+    return numbers
+
+
 def reject_unknown(name: str, unknown: Mapping[str, Any]) -> None:
     """Raise TypeError for keywords that do not exist, naming the ones PyTorch's habit means."""
     meant = {"dim": "axis", "keepdim": "keepdims"}
