@@ -125,6 +125,11 @@ def attention(query, key, value, attn_mask=None, **params):
     return functional.scaled_dot_product_attention(query, key, value, attn_mask, **params)
 
 
+def pooling(name, **more):
+    """A pooling of PyTorch's over as many axes as a case says."""
+    return lambda x, axes, **options: getattr(functional, f"{name}{axes}d")(x, **options, **more)
+
+
 def torch_indexed(x, *indices, key):
     key = key(*indices)
     backward = isinstance(key, slice) and (key.step or 1) < 0
@@ -273,6 +278,12 @@ TORCH = {
     **with_keywords(
         functional, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d unfold fold"
     ),
+    "max_pool": pooling("max_pool"),
+    "max_indices": lambda x, axes, **options: pooling("max_pool", return_indices=True)(
+        x, axes, **options
+    )[1],
+    "avg_pool": pooling("avg_pool"),
+    **with_keywords(functional, "adaptive_avg_pool2d interpolate"),
 }
 
 JAX = {
@@ -360,6 +371,8 @@ ALONE = {
     **dict.fromkeys(("total_norm", "total_p_norm"), "a part of the clipping of gradients"),
     "cross_entropy_target": "a part of the loss",
     "attention_weights": "a part of attention",
+    **dict.fromkeys("max_unpool max_pick avg_unpool".split(), "a derivative of pooling"),
+    **dict.fromkeys(("resample", "resample_back"), "a part of interpolate, and its derivative"),
 }
 
 #: (library, op): no derivative there

@@ -83,6 +83,78 @@ TWINS = [
         Twin(name, [[normal(2, 3, 4)]], grid(axis=[0, -1]), renamed=(("axis", "dim"),))
         for name in ("Softmax", "LogSoftmax")
     ),
+    Twin(
+        "MaxPool1d",
+        [[normal(2, 3, 6)], [normal(3, 5)]],
+        [
+            {"kernel_size": 2},
+            {"kernel_size": 3, "stride": 2, "padding": 1, "return_indices": True},
+            {"kernel_size": 2, "stride": 1, "dilation": 3},
+        ],
+    ),
+    Twin(
+        "MaxPool2d",
+        [[normal(2, 3, 6, 5)], [normal(3, 5, 7)]],
+        [
+            *grid(
+                kernel_size=[2, (3, 2)],
+                stride=[None, (1, 2)],
+                padding=[0, 1],
+                dilation=[1, 2],
+                ceil_mode=[False, True],
+            ),
+            {"kernel_size": (3, 2), "stride": 2, "padding": 1, "return_indices": True},
+        ],
+        modes=(True,),
+    ),
+    Twin(
+        "AvgPool1d",
+        [[normal(2, 3, 6)], [normal(3, 5)]],
+        grid(
+            kernel_size=[3],
+            stride=[None, 2],
+            padding=[1],
+            ceil_mode=[False, True],
+            count_include_pad=[True, False],
+        ),
+    ),
+    Twin(
+        "AvgPool2d",
+        [[normal(2, 3, 6, 5)], [normal(3, 5, 7)]],
+        [
+            *grid(
+                kernel_size=[2, (3, 2)],
+                stride=[None, (1, 2)],
+                padding=[1],
+                ceil_mode=[False, True],
+                count_include_pad=[True, False],
+            ),
+            {"kernel_size": 2, "divisor_override": 3},
+        ],
+        modes=(True,),
+    ),
+    Twin("AdaptiveAvgPool1d", [[normal(2, 3, 6)], [normal(3, 5)]], grid(output_size=[1, 2, 4, 7])),
+    Twin(
+        "AdaptiveAvgPool2d",
+        [[normal(2, 3, 6, 5)], [normal(3, 5, 7)]],
+        grid(output_size=[1, (3, 2), (None, 4)]),
+    ),
+    *(
+        Twin("Upsample", [[normal(2, 3, *lengths)]], options, modes=(True,))
+        for lengths, options in [
+            ((4,), grid(size=[3, 7], mode=["nearest", "linear"])),
+            ((4, 3), grid(scale_factor=[2, 1.5], mode=["nearest"])),
+            (
+                (4, 3),
+                grid(size=[(3, 1), 5], mode=["bilinear"], align_corners=[None, False, True]),
+            ),
+            (
+                (4, 3),
+                grid(scale_factor=[2, (0.6, 2.3)], mode=["bilinear"], align_corners=[True, False]),
+            ),
+            ((2, 3, 2), grid(size=[4], mode=["trilinear", "nearest"])),
+        ]
+    ),
     *(
         Twin(name, [[normal(2, 3), normal(2, 3)]], grid(reduction=REDUCTIONS))
         for name in ("MSELoss", "L1Loss")

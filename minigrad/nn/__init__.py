@@ -14,11 +14,24 @@ from .loss import (
     SmoothL1Loss,
 )
 from .module import LoadResult, Module, Parameter
+from .pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+    Upsample,
+)
 from .shape import Flatten, Identity
 from .stateless import functional_call
 from .summary import Summary
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "Dropout",
@@ -30,6 +43,8 @@ __all__ = [
     "LoadResult",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -42,6 +57,7 @@ __all__ = [
     "Softmax",
     "Summary",
     "Tanh",
+    "Upsample",
     "functional",
     "functional_call",
     "init",

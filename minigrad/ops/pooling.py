@@ -1,3 +1,611 @@
 """Pooling and interpolation: the same images with more or fewer points."""
 
-__all__: list[str] = []
+import math
+from collections.abc import Sequence
+from itertools import product
+from operator import index
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine import Op, Tensor, apply
+from .creation import as_tensor
+from .reductions import mean
+from .shape import reshape
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "interpolate",
+    "max_pool1d",
+    "max_pool2d",
+]
+
+
+class Windows(NamedTuple):
+    """Where the windows of a pooling lie: for each of the last axes, in the order of the axes.
+
+    lengths: of x; sizes: how many windows there are.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    lengths: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def slices(self, axis: int) -> list[slice]:
+        """Return for each place in the windows of an axis where it is in the padded x."""
+        step, reach = self.stride[axis], self.stride[axis] * (self.sizes[axis] - 1) + 1
+        starts = [i * self.dilation[axis] for i in range(self.kernel[axis])]
+        return [slice(start, start + reach, step) for start in starts]
+
+    def places(self) -> list[tuple[Any, ...]]:
+        """Return for each place in a window, in row-major order, where it is in the padded x."""
+        return [(..., *key) for key in product(*map(self.slices, range(len(self.kernel))))]
+
+    def inside(self) -> tuple[Any, ...]:
+        """Return where x is in the padded x."""
+        pairs = zip(self.padding, self.lengths, strict=True)
+        return (..., *(slice(before, before + n) for before, n in pairs))
+
+    def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of x with all that the windows look at beside it."""
+        lengths = [
+            max(self.padding[axis] + n, self.slices(axis)[-1].stop)
+            for axis, n in enumerate(self.lengths)
+        ]
+        return (*shape[: len(shape) - len(lengths)], *lengths)
+
+    def are_apart(self) -> bool:
+        """Return whether no point is in two windows."""
+        reach = zip(self.kernel, self.dilation, self.stride, strict=True)
+        return all(dilation * (kernel - 1) < stride for kernel, dilation, stride in reach)
+
+    def pooled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the result for x of this shape."""
+        return (*shape[: len(shape) - len(self.sizes)], *self.sizes)
+
+    def unpooled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of x for a result of this shape."""
+        return (*shape[: len(shape) - len(self.sizes)], *self.lengths)
+
+
+def _padded(xp: Any, x: Any, windows: Windows, value: Any) -> Any:
+    shape = windows.padded(x.shape)
+    if shape == x.shape:
+        return x
+    out = xp.full(shape, value, dtype=x.dtype)
+    out[windows.inside()] = x
+    return out
+
+
+def _cropped(xp: Any, out: Any, windows: Windows) -> Any:
+    """Undo `_padded`, without a view that holds the rest."""
+    if out.shape == windows.unpooled(out.shape):
+        return out
+    return xp.array(out[windows.inside()], copy=True)
+
+
+def _put(out: Any, key: Any, values: Any, apart: bool) -> None:
+    """Add values to zeros, which need not be read where each is named once."""
+    if apart:
+        out[key] = values
+    else:
+        out[key] += values
+
+
+def _along(xp: Any, values: Any, axis: int, ndim: int) -> Any:
+    """Return a vector laid along one of the last `ndim` axes."""
+    return xp.reshape(values, (-1,) + (1,) * (ndim - 1 - axis))
+
+
+# Maxima
+
+
+def _lowest(dtype: Any) -> Any:
+    return -math.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
+
+
+def _first_places(xp: Any, windows: Windows, dtype: Any) -> Any:
+    """Return for each window the first place that is inside x."""
+    first = xp.zeros(windows.sizes, dtype=np.int64)
+    for axis, kernel in enumerate(windows.kernel):
+        outside = windows.padding[axis] - windows.stride[axis] * xp.arange(windows.sizes[axis])
+        skipped = xp.maximum(-(-outside // windows.dilation[axis]), 0)
+        first = first * kernel + _along(xp, skipped, axis, len(windows.sizes))
+    return xp.astype(first, dtype)
+
+
+def _max_pool_forward(xp: Any, x: Any, *, windows: Windows) -> tuple[Any, Any]:
+    x, shape = _padded(xp, x, windows, _lowest(x.dtype)), windows.pooled(x.shape)
+    best = xp.full(shape, _lowest(x.dtype), dtype=x.dtype)
+    # As narrow as can be: it is all that the tape keeps.
+    place = xp.zeros(shape, dtype=np.min_scalar_type(math.prod(windows.kernel) - 1))
+    if any(windows.padding):
+        place[...] = _first_places(xp, windows, place.dtype)
+    for k, key in enumerate(windows.places()):
+        found = xp.ascontiguousarray(x[key])  # read four times
+        wins = (found > best) | (found != found)
+        # The places come in ascending order, so the greatest is the last that has won; a third of
+        # the time of `where`.
+        place = xp.maximum(place, xp.astype(wins, place.dtype) * k)
+        best = xp.maximum(best, found)
+    return best, place
+
+
+def _max_unpool_forward(xp: Any, v: Any, place: Any, *, windows: Windows) -> Any:
+    shape = windows.unpooled(v.shape)
+    out = xp.zeros(windows.padded(shape), dtype=np.float32 if v.dtype == np.float16 else v.dtype)
+    apart = windows.are_apart()
+    for k, key in enumerate(windows.places()):
+        _put(out, key, xp.where(place == k, v, 0), apart)
+    return xp.astype(_cropped(xp, out, windows), v.dtype, copy=False)
+
+
+def _max_pick_forward(xp: Any, x: Any, place: Any, *, windows: Windows) -> Any:
+    x, out = _padded(xp, x, windows, 0), xp.zeros(windows.pooled(x.shape), dtype=x.dtype)
+    for k, key in enumerate(windows.places()):
+        out = xp.where(place == k, x[key], out)
+    return out
+
+
+_max_unpool: Op = Op(
+    "max_unpool",
+    _max_unpool_forward,
+    vjp=dict(v=lambda g, place, windows: _max_pick(g, place, windows=windows)),
+)
+_max_pick: Op = Op(
+    "max_pick",
+    _max_pick_forward,
+    vjp=dict(x=lambda g, place, windows: _max_unpool(g, place, windows=windows)),
+)
+#: place: of the maximum in its window, counted in row-major order.
+_max_pool = Op(
+    "max_pool",
+    _max_pool_forward,
+    vjp=dict(
+        x=lambda g_out, place, windows: _max_unpool(g_out, place.detach(), windows=windows),
+    ),
+    outputs=("out", "place"),
+)
+
+
+def _max_indices_forward(xp: Any, place: Any, *, windows: Windows) -> Any:
+    place, ndim = xp.astype(place, np.int64), len(windows.sizes)
+    flat, below, length = 0, 1, 1
+    for axis in reversed(range(ndim)):
+        start = windows.stride[axis] * xp.arange(windows.sizes[axis]) - windows.padding[axis]
+        inside = place // below % windows.kernel[axis] * windows.dilation[axis]
+        flat = flat + length * (inside + _along(xp, start, axis, ndim))
+        below, length = below * windows.kernel[axis], length * windows.lengths[axis]
+    return flat
+
+
+_max_indices = Op("max_indices", _max_indices_forward)
+
+
+# Means
+
+
+def _shares(xp: Any, axis: int, windows: Windows, count_padding: bool, dtype: Any) -> Any:
+    """Return for each window of an axis 1 over how many points of it count."""
+    length, padding = windows.lengths[axis], windows.padding[axis]
+    start = windows.stride[axis] * xp.arange(windows.sizes[axis]) - padding
+    end = start + windows.kernel[axis]
+    if count_padding:
+        end = xp.minimum(end, length + padding)
+    else:
+        start, end = xp.maximum(start, 0), xp.minimum(end, length)
+    return xp.astype(1 / (end - start), dtype)
+
+
+def _scaled(xp: Any, x: Any, windows: Windows, count_padding: bool, divisor: int | None) -> Any:
+    """Divide a result of sums by how many points of the windows count."""
+    if divisor is not None:
+        return x * (1 / divisor)
+    for axis in range(len(windows.sizes)):
+        shares = _shares(xp, axis, windows, count_padding, x.dtype)
+        x = x * _along(xp, shares, axis, len(windows.sizes))
+    return x
+
+
+def _wide(xp: Any, x: Any) -> Any:
+    return xp.astype(x, np.float32) if x.dtype == np.float16 else x
+
+
+def _avg_pool_forward(
+    xp: Any, x: Any, *, windows: Windows, count_padding: bool, divisor: int | None
+) -> Any:
+    total = _padded(xp, _wide(xp, x), windows, 0)
+    ndim = len(windows.sizes)
+    for axis in range(ndim):
+        after = (slice(None),) * (ndim - 1 - axis)
+        first, *others = [total[(..., at, *after)] for at in windows.slices(axis)]
+        total = xp.array(first, copy=True)
+        for part in others:
+            total += part
+    total = _scaled(xp, total, windows, count_padding, divisor)
+    return xp.astype(total, x.dtype, copy=False)
+
+
+def _avg_unpool_forward(
+    xp: Any, v: Any, *, windows: Windows, count_padding: bool, divisor: int | None
+) -> Any:
+    part = _scaled(xp, _wide(xp, v), windows, count_padding, divisor)
+    shape, ndim = windows.padded(windows.unpooled(v.shape)), len(windows.sizes)
+    apart = windows.are_apart()
+    for axis in reversed(range(ndim)):
+        after = ndim - 1 - axis
+        at = part.ndim - 1 - after
+        out = xp.zeros((*part.shape[:at], shape[at], *part.shape[at + 1 :]), dtype=part.dtype)
+        for key in windows.slices(axis):
+            _put(out, (..., key, *(slice(None),) * after), part, apart)
+        part = out
+    return xp.astype(_cropped(xp, part, windows), v.dtype, copy=False)
+
+
+_avg_unpool: Op = Op(
+    "avg_unpool",
+    _avg_unpool_forward,
+    vjp=dict(
+        v=lambda g, windows, count_padding, divisor: _avg_pool(
+            g, windows=windows, count_padding=count_padding, divisor=divisor
+        )
+    ),
+)
+_avg_pool: Op = Op(
+    "avg_pool",
+    _avg_pool_forward,
+    vjp=dict(
+        x=lambda g, windows, count_padding, divisor: _avg_unpool(
+            g, windows=windows, count_padding=count_padding, divisor=divisor
+        )
+    ),
+    promotes=("x",),
+    floating=True,
+)
+
+
+# Interpolation
+
+
+class Resampling(NamedTuple):
+    """Which points of an axis those of the result are made of.
+
+    mode: "nearest", "linear", "corners" (linear, the corners kept) or "mean" of equal parts.
+    scale: numerator and denominator of the distance of two points of the result, in those of x.
+    """
+
+    mode: str
+    length: int
+    size: int
+    scale: tuple[float, float] = (1, 1)
+
+
+def _sources(xp: Any, along: Resampling) -> list[tuple[Any, Any]]:
+    """Return pairs of vectors, an index into x for each point of the result and its weight.
+
+    The result is their sum; a weight None is 1.
+    """
+    mode, length, size, (numerator, denominator) = along
+    at = xp.arange(size)
+    if mode == "mean":
+        most = max(-(-(i + 1) * length // size) - i * length // size for i in range(size))
+        start, end = at * length // size, -(-(at + 1) * length // size)
+        return [
+            (xp.minimum(start + k, length - 1), (start + k < end) / (end - start))
+            for k in range(most)
+        ]
+    if mode == "linear":
+        middle = (at + 0.5) * numerator / denominator - 0.5
+        position = xp.maximum(middle, 0.0)
+    else:
+        position = at * float(numerator) / denominator
+    low = xp.minimum(xp.astype(xp.floor(position), np.int64), length - 1)
+    if mode == "nearest":
+        return [(low, None)]
+    share = xp.minimum(position - low, 1.0)
+    return [(low, 1 - share), (xp.minimum(low + 1, length - 1), share)]
+
+
+def _resample_forward(xp: Any, x: Any, *, axes: tuple[Resampling, ...]) -> Any:
+    out, ndim = _wide(xp, x), len(axes)
+    for axis, along in reversed([*enumerate(axes)]):  # the last one is the slowest to take from
+        parts = []
+        for at, weight in _sources(xp, along):
+            part = xp.take(out, at, axis=axis - ndim)
+            if weight is not None:
+                weight = _along(xp, xp.astype(weight, out.dtype), axis, ndim)
+                # What does not count is not looked at: 0 times inf is no 0.
+                part = xp.where(weight == 0, 0, part) * weight
+            parts.append(part)
+        out = parts[0]
+        for part in parts[1:]:
+            out += part
+    return xp.astype(out, x.dtype, copy=False)
+
+
+def _resample_back_forward(xp: Any, v: Any, *, axes: tuple[Resampling, ...]) -> Any:
+    """The transposed map, as products with its matrices: what an image's axis needs is small."""
+    out = _wide(xp, v)
+    for axis, along in enumerate(axes, -len(axes)):
+        matrix = 0
+        for at, weight in _sources(xp, along):
+            chosen = at[:, None] == xp.arange(along.length)
+            matrix = matrix + (chosen if weight is None else chosen * weight[:, None])
+        matrix = xp.astype(matrix, out.dtype)
+        out = xp.moveaxis(xp.matmul(xp.moveaxis(out, axis, -1), matrix), -1, axis)
+    return xp.astype(xp.ascontiguousarray(out), v.dtype, copy=False)
+
+
+_resample_back: Op = Op(
+    "resample_back",
+    _resample_back_forward,
+    vjp=dict(v=lambda g, axes: _resample(g, axes=axes)),
+)
+_resample: Op = Op(
+    "resample",
+    _resample_forward,
+    vjp=dict(x=lambda g, axes: _resample_back(g, axes=axes)),
+    promotes=("x",),
+    floating=True,
+)
+
+
+# What users call
+
+
+def _per_axis(name: str, what: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
+    """Return an integer for each axis from one for all or a sequence of them, checked."""
+    try:
+        given = tuple(map(index, value)) if isinstance(value, Sequence) else (index(value),)
+    except TypeError:
+        raise TypeError(f"{name}: {what} is an integer or {axes} of them, got {value!r}") from None
+    given = given * axes if len(given) == 1 else given
+    if len(given) != axes:
+        raise ValueError(f"{name}: {what} needs one integer for each of {axes} axes, got {value!r}")
+    if min(given) < least:
+        raise ValueError(f"{name}: {what} must be at least {least}, got {value!r}")
+    return given
+
+
+def _images(name: str, x: Any, axes: int) -> Tensor:
+    """Return x as a tensor; ValueError unless it is one image with channels or a batch of them."""
+    images: Tensor = as_tensor(x)
+    shape = images.shape
+    if images.ndim not in (axes + 1, axes + 2):
+        lengths = "length" if axes == 1 else "height, width"
+        raise ValueError(
+            f"{name}: expected (batch, channels, {lengths}) or without the batch, got {shape}"
+        )
+    if 0 in shape[-axes:]:
+        raise ValueError(f"{name}: there are no points to pool in shape {shape}")
+    return images
+
+
+def _windows(
+    name: str,
+    x: Tensor,
+    axes: int,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+) -> Windows:
+    kernel = _per_axis(name, "kernel_size", kernel_size, axes, 1)
+    stride = kernel if stride is None else _per_axis(name, "stride", stride, axes, 1)
+    padding = _per_axis(name, "padding", padding, axes, 0)
+    dilation = _per_axis(name, "dilation", dilation, axes, 1)
+    lengths = x.shape[-axes:]
+    sizes = []
+    for axis, length in enumerate(lengths, -axes):
+        reach = dilation[axis] * (kernel[axis] - 1) + 1
+        if 2 * padding[axis] > reach:
+            raise ValueError(
+                f"{name}: padding is at most half of the kernel, which reaches over {reach} "
+                f"points; got {padding[axis]}"
+            )
+        room = length + 2 * padding[axis] - reach
+        size = (room + (stride[axis] - 1 if ceil_mode else 0)) // stride[axis] + 1
+        # With ceil_mode a last window may hang over the end, but must begin before it.
+        if ceil_mode and (size - 1) * stride[axis] >= length + padding[axis]:
+            size -= 1
+        if size < 1:
+            raise ValueError(
+                f"{name}: a kernel that reaches over {reach} points is larger than axis {axis} of "
+                f"shape {x.shape} with a padding of {padding[axis]}"
+            )
+        sizes.append(size)
+    return Windows(kernel, stride, padding, dilation, lengths, tuple(sizes))
+
+
+def _max_pooled(
+    name: str, x: Any, axes: int, options: Sequence[Any], return_indices: bool
+) -> Tensor | tuple[Tensor, Tensor]:
+    x = _images(name, x, axes)
+    if x.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: expected real numbers, got {x.dtype}")
+    windows = _windows(name, x, axes, *options)
+    out, place = apply(_max_pool, (x,), {"windows": windows})
+    return (out, _max_indices(place, windows=windows)) if return_indices else out
+
+
+def max_pool1d(
+    x: Tensor,
+    kernel_size: int | tuple[int],
+    stride: int | tuple[int] | None = None,
+    padding: int | tuple[int] = 0,
+    dilation: int | tuple[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Return the maxima of windows over the last axis: `max_pool2d` for one axis."""
+    options = kernel_size, stride, padding, dilation, ceil_mode
+    return _max_pooled("max_pool1d", x, 1, options, return_indices)
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Return the maxima of windows over the last two axes of (n, c, h, w) or (c, h, w).
+
+    stride: between windows, kernel_size if None. padding: points on each side that never win, at
+    most half of a window. dilation: between the points of a window. ceil_mode: a last window may
+    hang over the end. return_indices: also where in the flattened h·w the maxima are, as int64.
+    The first of tied maxima has the gradient, as in PyTorch; a nan wins. ValueError for windows
+    that do not fit.
+    """
+    options = kernel_size, stride, padding, dilation, ceil_mode
+    return _max_pooled("max_pool2d", x, 2, options, return_indices)
+
+
+def _avg_pooled(
+    name: str,
+    x: Any,
+    axes: int,
+    options: Sequence[Any],
+    count_include_pad: bool,
+    divisor: int | None = None,
+) -> Tensor:
+    x = _images(name, x, axes)
+    kernel_size, stride, padding, ceil_mode = options
+    windows = _windows(name, x, axes, kernel_size, stride, padding, 1, ceil_mode)
+    params = {"windows": windows, "count_padding": bool(count_include_pad), "divisor": divisor}
+    result: Tensor = apply(_avg_pool, (x,), params)
+    return result
+
+
+def avg_pool1d(
+    x: Tensor,
+    kernel_size: int | tuple[int],
+    stride: int | tuple[int] | None = None,
+    padding: int | tuple[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """Return the means of windows over the last axis: `avg_pool2d` for one axis."""
+    options = kernel_size, stride, padding, ceil_mode
+    return _avg_pooled("avg_pool1d", x, 1, options, count_include_pad)
+
+
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    padding: int | tuple[int, int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Return the means of windows over the last two axes of (n, c, h, w) or (c, h, w).
+
+    The windows are those of `max_pool2d`; padding is 0. count_include_pad: whether it counts in
+    the mean; what hangs over it because of ceil_mode never does. divisor_override: what the sums
+    are divided by instead. ValueError for windows that do not fit or a divisor below 1.
+    """
+    if divisor_override is not None:
+        (divisor_override,) = _per_axis("avg_pool2d", "divisor_override", divisor_override, 1, 1)
+    options = kernel_size, stride, padding, ceil_mode
+    return _avg_pooled("avg_pool2d", x, 2, options, count_include_pad, divisor_override)
+
+
+def _adaptive(name: str, x: Any, axes: int, output_size: Any) -> Tensor:
+    x = _images(name, x, axes)
+    lengths = x.shape[-axes:]
+    wanted = output_size if isinstance(output_size, Sequence) else (output_size,) * axes
+    if len(wanted) == axes:  # else it is refused below
+        wanted = [n if size is None else size for n, size in zip(lengths, wanted, strict=True)]
+    sizes = _per_axis(name, "output_size", wanted, axes, 1)
+    if any(n % size for n, size in zip(lengths, sizes, strict=True)):
+        parts = zip(lengths, sizes, strict=True)
+        return _resample(x, axes=tuple(Resampling("mean", n, size) for n, size in parts))
+    split = [m for n, size in zip(lengths, sizes, strict=True) for m in (size, n // size)]
+    batch = x.shape[:-axes]
+    parts_of_x = reshape(x, (*batch, *split))
+    return mean(parts_of_x, axis=tuple(range(len(batch) + 1, parts_of_x.ndim, 2)))
+
+
+def adaptive_avg_pool1d(x: Tensor, output_size: int | tuple[int]) -> Tensor:
+    """Return the means of windows over the last axis: `adaptive_avg_pool2d` for one axis."""
+    return _adaptive("adaptive_avg_pool1d", x, 1, output_size)
+
+
+def adaptive_avg_pool2d(
+    x: Tensor, output_size: int | tuple[int | None, int | None] | None
+) -> Tensor:
+    """Return the means of output_size windows over the last two axes of (n, c, h, w) or (c, h, w).
+
+    Window i of m over an axis of n goes from floor(i·n/m) to ceil((i + 1)·n/m), so windows of
+    unequal length overlap where m does not divide n. output_size: one for both axes or a pair;
+    None keeps an axis as it is. ValueError for a size below 1.
+    """
+    return _adaptive("adaptive_avg_pool2d", x, 2, output_size)
+
+
+_MODES = {"nearest": (1, 2, 3), "linear": (1,), "bilinear": (2,), "trilinear": (3,)}
+
+
+def interpolate(
+    x: Tensor,
+    size: int | tuple[int, ...] | None = None,
+    scale_factor: float | tuple[float, ...] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Return images (n, c, ...) with another number of points along their last axes.
+
+    size: that number for each axis or for all; or scale_factor: how many points one becomes, the
+    size rounded down. mode: "nearest", "linear" (one axis), "bilinear" (two) or "trilinear".
+    align_corners: whether the outermost points are the outermost of x, or points are the middles
+    of equal parts of it. Integers become the default dtype. ValueError for what does not fit.
+    """
+    x = as_tensor(x)
+    axes = x.ndim - 2
+    if mode not in _MODES:
+        raise ValueError(f"interpolate: mode is one of {', '.join(_MODES)}, not {mode!r}")
+    if axes not in _MODES[mode]:
+        counts = " or ".join(map(str, _MODES[mode]))
+        raise ValueError(
+            f"interpolate: mode {mode!r} expects (batch, channels) and {counts} axes more, got "
+            f"shape {x.shape}"
+        )
+    if mode == "nearest" and align_corners is not None:
+        raise ValueError("interpolate: align_corners belongs to the linear modes, not to 'nearest'")
+    lengths = x.shape[2:]
+    if 0 in lengths:
+        raise ValueError(f"interpolate: there are no points to take from in shape {x.shape}")
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            f"interpolate: expected either size or scale_factor, got {size} and {scale_factor}"
+        )
+    if size is not None:
+        sizes = _per_axis("interpolate", "size", size, axes, 1)
+        scales = [(float(n), float(m)) for n, m in zip(lengths, sizes, strict=True)]
+    else:
+        several = isinstance(scale_factor, Sequence)
+        factors: Any = scale_factor if several else (scale_factor,) * axes
+        if len(factors) != axes or not all(f > 0 for f in factors):
+            raise ValueError(
+                f"interpolate: scale_factor needs a number above 0 for each of {axes} axes, got "
+                f"{scale_factor!r}"
+            )
+        scaled = [int(n * f) for n, f in zip(lengths, factors, strict=True)]
+        sizes = _per_axis("interpolate", "the size by scale_factor", scaled, axes, 1)
+        scales = [(1.0, float(f)) for f in factors]
+    if mode != "nearest":
+        mode = "corners" if align_corners else "linear"
+    if mode == "corners":
+        scales = [(n - 1.0, max(m - 1.0, 1.0)) for n, m in zip(lengths, sizes, strict=True)]
+    parts = zip(lengths, sizes, scales, strict=True)
+    return _resample(x, axes=tuple(Resampling(mode, *part) for part in parts))
