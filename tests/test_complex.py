@@ -47,6 +47,18 @@ FUNCTIONS = {
     "differences": lambda z, a: mg.abs(mg.diff(z, prepend=a[:, :1])).sum(),
     "chosen": lambda z, a: mg.where(a > 0, z * z, 1j * z).imag.sum(),
     "written": lambda z, a: mg.abs(z.at[0].set(a[1] * 2j).at[1].add(z[0])).sum(),
+    "transform": lambda z, a: mg.abs(
+        mg.fft.fft(z, n=4, axis=0) * mg.fft.ifft(a, n=4, axis=0)
+    ).sum(),
+    "transforms of several axes": lambda z, a: mg.abs(
+        mg.fft.fftn(z * a, norm="ortho") * mg.fft.ifftn(z, norm="forward")
+    ).sum(),
+    "real transforms": lambda z, a: (
+        mg.fft.rfft(mg.fft.irfft(z * z, n=5)) * mg.fft.rfftn(mg.fft.irfftn(z, s=(2, 4)))
+    ).imag.sum(),
+    "Hermitian signal": lambda z, a: (
+        mg.abs(mg.fft.ihfft(mg.fft.hfft(z * a, norm="ortho"))) * mg.abs(mg.fft.fftshift(z))
+    ).sum(),
     "masked": lambda z, a: mg.where(a > 9, mg.exp(1000 * z) + 1 / (z - z), z).real.sum(),
 }
 

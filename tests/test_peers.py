@@ -10,7 +10,7 @@ import pytest
 from samples import ROWS
 from samples.indexing import indexed, replaced
 from samples.linalg import eigh_of, qr_of, svd_of
-from test_ops import of_free, tensors
+from test_ops import of_free, real_parts, tensors
 
 from minigrad.ops.indexing import Array
 
@@ -27,9 +27,9 @@ class Library:
 
 
 torch, functional = Library("torch"), Library("torch.nn.functional")
-matrices = Library("torch.linalg")
+matrices, torch_fourier = Library("torch.linalg"), Library("torch.fft")
 jax, jnp, jax_nn = Library("jax"), Library("jax.numpy"), Library("jax.nn")
-jax_special = Library("jax.scipy.special")
+jax_special, jax_fourier = Library("jax.scipy.special"), Library("jax.numpy.fft")
 special, fourier = Library("scipy.special"), Library("scipy.fft")
 
 
@@ -50,6 +50,29 @@ def with_keywords(library, names):
         return lambda *xs, **params: getattr(library, name)(*xs, **params)
 
     return {name: peer(name) for name in names.split()}
+
+
+def transforms(library, axis="axis", axes="axes"):
+    """Fourier transforms along one axis, along several, and their mirrors.
+
+    axis, axes: the library's names of these keywords.
+    """
+
+    def peer(**functions):
+        def f(x, kind, **params):
+            if -1 in (params.get("s") or ()):  # to the end of an axis
+                return NotImplemented
+            spelled = {{"axis": axis, "axes": axes}.get(k, k): v for k, v in params.items()}
+            return getattr(library, functions[kind])(x, **spelled)
+
+        return f
+
+    return {
+        "fftn": peer(one="fft", all="fftn"),
+        "ifftn": peer(one="ifft", all="ifftn"),
+        "rfftn": peer(one="rfft", all="rfftn", mirrored="ihfft"),
+        "irfftn": peer(one="irfft", all="irfftn", mirrored="hfft"),
+    }
 
 
 # PyTorch
@@ -273,6 +296,8 @@ TORCH = {
     "nll_loss": loss("nll_loss"),
     "binary_cross_entropy_with_logits": binary_loss,
     "one_hot": lambda labels, num_classes: functional.one_hot(labels.long(), num_classes),
+    # Fourier transforms
+    **transforms(torch_fourier, "dim", "dim"),
     "linear": called(functional, "linear"),
     "scaled_dot_product_attention": attention,
     **with_keywords(
@@ -287,6 +312,7 @@ TORCH = {
 }
 
 JAX = {
+    **transforms(jax_fourier),
     **same(
         jnp,
         """
@@ -326,20 +352,6 @@ JAX = {
 }
 
 
-def transform(*names):
-    """A Fourier transform along one axis, along several, or its mirror."""
-    functions = dict(zip(("one", "all", "mirrored"), names, strict=False))
-
-    def f(x, kind, **params):
-        return (
-            NotImplemented
-            if -1 in (params.get("s") or ())  # to the end of an axis
-            else getattr(fourier, functions[kind])(x, **params)
-        )
-
-    return f
-
-
 SCIPY = {
     **same(special, "erf erfc exp2 expm1 log1p xlogy"),
     "sigmoid": called(special, "expit"),
@@ -347,10 +359,7 @@ SCIPY = {
     "polygamma": lambda x, n: special.polygamma(n, x),
     **with_keywords(special, "logsumexp softmax log_softmax"),
     **with_keywords(fourier, "fftfreq rfftfreq"),
-    "fftn": transform("fft", "fftn"),
-    "ifftn": transform("ifft", "ifftn"),
-    "rfftn": transform("rfft", "rfftn", "ihfft"),
-    "irfftn": transform("irfft", "irfftn", "hfft"),
+    **transforms(fourier),
 }
 
 #: op -> why no peer has it
@@ -393,7 +402,7 @@ def test_every_op_has_a_peer_or_a_reason_to_have_none():
 def as_tuple(ys):
     if ys is NotImplemented:
         raise NotImplementedError
-    return tuple(ys) if isinstance(ys, tuple | list) else (ys,)
+    return tuple(real_parts(ys if isinstance(ys, tuple | list) else (ys,)))
 
 
 # Each returns the results, and the gradients of the floating ones' sum, weighted, by the inputs
@@ -409,7 +418,7 @@ def by_torch(peer, arrays, params, free, weights):
         tracked = [y for y in ys if y.requires_grad]
         sum((y * torch.tensor(weights(y.shape))).sum() for y in tracked).backward()
     gradients = [None if xs[i].grad is None else xs[i].grad.numpy() for i in free]
-    return [y.detach().numpy() for y in ys], gradients
+    return [y.detach().resolve_neg().numpy() for y in ys], gradients
 
 
 def by_jax(peer, arrays, params, free, weights):

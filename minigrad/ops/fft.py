@@ -1,6 +1,6 @@
 """Fourier transforms. Those of one axis, and of Hermitian signals, are cases of four ops."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import index
 from typing import Any, Literal
 
@@ -11,42 +11,79 @@ from ..arrays import as_dtype, get_default_dtype
 from ..backends import Backend
 from ..engine import Op, Tensor, apply
 from ..methods import Axis
+from ..promotion import common_dtype
 from .axes import axes_of, axis_of
-from .creation import as_tensor
+from .creation import as_tensor, astype
 from .elementwise import conj
-from .shape import roll
+from .shape import pad, roll
 
 __all__: list[str] = []  # they are called through mg.fft
 
 Norm = Literal["backward", "ortho", "forward"]
 
 
-def _complex(x: Any) -> Any:
-    return x.astype(np.result_type(x.dtype, np.complex64), copy=False)
+def _mirrored(norm: Norm) -> Norm:
+    """Return the norm by which the other direction has the factor that this one has."""
+    mirrored: dict[str, Norm] = {"backward": "forward", "forward": "backward"}
+    return mirrored.get(norm, norm)
 
 
-def _real(x: Any) -> Any:
-    if x.dtype.kind == "c":
-        raise TypeError(f"expected real numbers, not {x.dtype}")
-    return x.astype(np.result_type(x.dtype, np.float32), copy=False)
+# The transforms are linear and, but for a factor, unitary: the adjoint of each is its inverse, with
+# the factor on the other side. No rule needs more than a length.
 
-
-def _transform(name: str, forward: Callable[..., Any]) -> Op:
-    return Op(name, forward, promotes=("x",), floating=True, differentiable=True)
-
-
-_fftn = _transform(
-    "fftn", lambda xp, x, *, s, axes, norm: xp.fft.fftn(_complex(x), s=s, axes=axes, norm=norm)
+_fftn: Op = Op(
+    "fftn",
+    lambda xp, x, *, axes, norm: xp.fft.fftn(x, axes=axes, norm=norm),
+    vjp=dict(x=lambda g, axes, norm: _ifftn(g, axes=axes, norm=_mirrored(norm))),
+    complex_rules=True,
 )
-_ifftn = _transform(
-    "ifftn", lambda xp, x, *, s, axes, norm: xp.fft.ifftn(_complex(x), s=s, axes=axes, norm=norm)
+_ifftn: Op = Op(
+    "ifftn",
+    lambda xp, x, *, axes, norm: xp.fft.ifftn(x, axes=axes, norm=norm),
+    vjp=dict(x=lambda g, axes, norm: _fftn(g, axes=axes, norm=_mirrored(norm))),
+    complex_rules=True,
 )
-_rfftn = _transform(
-    "rfftn", lambda xp, x, *, s, axes, norm: xp.fft.rfftn(_real(x), s=s, axes=axes, norm=norm)
+
+
+def _weighted(spectrum: Tensor, n: int, axis: int, weight: float) -> Tensor:
+    """Multiply what stands in a half spectrum for two frequencies: all but 0 and n / 2."""
+    paired = (slice(None),) * axis + (slice(1, (n + 1) // 2),)
+    weighted: Tensor = spectrum.at[paired].set(spectrum[paired] * weight)
+    return weighted
+
+
+def _rfftn_x(g: Tensor, x_shape: tuple[int, ...], axes: tuple[int, ...], norm: Norm) -> Tensor:
+    n = x_shape[axes[-1]]
+    return _irfftn(_weighted(g, n, axes[-1], 0.5), n=n, axes=axes, norm=_mirrored(norm))
+
+
+def _irfftn_forward(xp: Any, x: Any, *, n: int, axes: tuple[int, ...], norm: Norm) -> Any:
+    *others, last = axes
+    if others:  # cuFFT's own transform of several axes is right for Hermitian spectra alone
+        x = xp.fft.ifftn(x, axes=tuple(others), norm=norm)
+    return xp.fft.irfftn(x, s=(n,), axes=(last,), norm=norm)
+
+
+def _irfftn_x(g: Tensor, n: int, axes: tuple[int, ...], norm: Norm) -> Tensor:
+    return _weighted(_rfftn(g, axes=axes, norm=_mirrored(norm)), n, axes[-1], 2)
+
+
+_rfftn: Op = Op(
+    "rfftn",
+    lambda xp, x, *, axes, norm: xp.fft.rfftn(x, axes=axes, norm=norm),
+    vjp=dict(x=_rfftn_x),
+    complex_rules=True,
 )
-_irfftn = _transform(
-    "irfftn", lambda xp, x, *, s, axes, norm: xp.fft.irfftn(_complex(x), s=s, axes=axes, norm=norm)
-)
+_irfftn: Op = Op("irfftn", _irfftn_forward, vjp=dict(x=_irfftn_x), complex_rules=True)
+
+
+def _fitted(x: Tensor, lengths: Sequence[int], axes: Sequence[int]) -> Tensor:
+    """Cut x, or pad it with zeros, at the ends of axes."""
+    wanted = dict(zip(axes, lengths, strict=True))
+    if any(n < x.shape[a] for a, n in wanted.items()):
+        x = x[tuple([slice(wanted.get(a)) for a in range(x.ndim)])]
+    more = {a: (0, n - x.shape[a]) for a, n in wanted.items() if n > x.shape[a]}
+    return pad(x, more) if more else x
 
 
 def _transformed(
@@ -78,7 +115,15 @@ def _transformed(
         raise ValueError(
             f'{name}: expected the norm "backward", "ortho" or "forward", got {norm!r}'
         )
-    return op(x, s=tuple(lengths), axes=chosen, norm=norm)
+    if op is _rfftn and x.dtype.kind == "c":
+        raise TypeError(f"{name}: expected real numbers, not {x.dtype}")
+    kind = {float} if op is _rfftn else {complex}
+    dtype = np.result_type(common_dtype([x.dtype], kind, floating=True), np.float32)
+    params: dict[str, Any] = {"axes": chosen, "norm": norm}
+    if op is _irfftn:
+        params["n"] = lengths[-1]
+        lengths[-1] = lengths[-1] // 2 + 1
+    return op(_fitted(astype(x, dtype, copy=False), lengths, chosen), **params)
 
 
 def _along(name: str, op: Op, x: Tensor, n: int | None, axis: int, norm: Norm) -> Tensor:
@@ -164,17 +209,14 @@ def irfftn(
     return _transformed("irfftn", _irfftn, x, s, axes, norm)
 
 
-_OTHER_WAY: dict[str, Norm] = {"backward": "forward", "forward": "backward"}
-
-
 def hfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The `fft`, which is real, of a signal x that is Hermitian: its first half is given."""
-    return _along("hfft", _irfftn, conj(x), n, axis, _OTHER_WAY.get(norm, norm))
+    return _along("hfft", _irfftn, conj(x), n, axis, _mirrored(norm))
 
 
 def ihfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The inverse of `hfft`: the first half of a Hermitian signal, from real x."""
-    return conj(_along("ihfft", _rfftn, x, n, axis, _OTHER_WAY.get(norm, norm)))
+    return conj(_along("ihfft", _rfftn, x, n, axis, _mirrored(norm)))
 
 
 def fftshift(x: Tensor, /, *, axes: Axis = None) -> Tensor:

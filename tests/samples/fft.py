@@ -19,9 +19,9 @@ ALONG_ALL = [
     ((5,), {}),
     ((2, 3), {}),
     ((2, 0, 3), {"axes": (0, -1)}),
-    ((2, 3, 4), {"axes": (2, 0), "norm": "ortho"}),
-    ((2, 3, 4), {"axes": (0, 1), "s": (3, 2), "norm": "forward"}),
-    ((2, 3, 4), {"axes": (1, 2), "s": (-1, 6)}),
+    ((2, 1, 3), {"axes": (2, 0), "norm": "ortho"}),
+    ((2, 3, 1), {"axes": (0, 1), "s": (3, 2), "norm": "forward"}),
+    ((1, 2, 3), {"axes": (1, 2), "s": (-1, 4)}),
 ]
 
 
@@ -47,7 +47,10 @@ def transform(names, result, complex_too=True, **more):
         drawn += [(COMPLEX_INPUT, "one", {"axis": 1}), (COMPLEX_INPUT, "all", {"axes": (0, 1)})]
     if names[2:]:
         drawn += [(x, "mirrored", params) for x, kind, params in drawn if kind == "one"]
-    cases = tuple(Case((x,), {"kind": kind, **params}) for x, kind, params in drawn)
+    cases = tuple(
+        Case((x,), {"kind": kind, **params}, order=None if type(x) is Reals else 0)
+        for x, kind, params in drawn
+    )
     wrong = tuple(
         Wrong((np.ones(shape),), error, says, {"kind": "all", **params})
         for shape, error, says, params in [
@@ -59,7 +62,7 @@ def transform(names, result, complex_too=True, **more):
             ((2, 3), ValueError, r"norm.*'x'", {"norm": "x"}),
         ]
     )
-    return Row(of(mg), of(np), cases, order=0, result=result, wrong=wrong, **more)
+    return Row(of(mg), of(np), cases, result=result, wrong=wrong, **more)
 
 
 def frequencies(name):
