@@ -116,12 +116,16 @@ class Kink:
 
 @dataclass(frozen=True)
 class Wrong:
-    """Inputs that must raise: the type, and what the message says beside the op's name."""
+    """Inputs that must raise: the type, and what the message says beside the op's name.
+
+    host_only: a GPU does not notice, and goes on with what is not finite.
+    """
 
     inputs: tuple[Any, ...]
     error: type[Exception]
     says: str
     params: dict[str, Any] = field(default_factory=dict)
+    host_only: bool = False
 
     def __str__(self):
         return title(self.inputs, self.params)
