@@ -378,6 +378,7 @@ ALONE = {
         "a step of an optimizer",
     ),
     **dict.fromkeys(("total_norm", "total_p_norm"), "a part of the clipping of gradients"),
+    **dict.fromkeys("rnn lstm gru".split(), "a part of a layer: test_torch_modules.py"),
     "cross_entropy_target": "a part of the loss",
     "attention_weights": "a part of attention",
     **dict.fromkeys("max_unpool max_pick avg_unpool".split(), "a derivative of pooling"),

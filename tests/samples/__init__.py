@@ -20,6 +20,7 @@ from . import (
     pooling,
     predicates,
     random,
+    recurrent,
     reductions,
     scans,
     sets,
@@ -53,6 +54,7 @@ ROWS = {
     **convolution.CONVOLUTION,
     **pooling.POOLING,
     **attention.ATTENTION,
+    **recurrent.RECURRENT,
     **random.RANDOM,
     **updates.UPDATES,
 }
