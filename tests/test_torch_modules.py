@@ -70,6 +70,56 @@ TWINS = [
         [[normal(3)], [normal(2, 4, 3)]],
         grid(in_features=[3], out_features=[2], bias=[True, False]),
     ),
+    Twin(
+        "Conv1d",
+        [[normal(2, 4, 7)], [normal(4, 5)]],
+        [
+            {"in_channels": 4, "out_channels": 6, "kernel_size": 3, **more}
+            for more in grid(stride=[1, 2], padding=[0, 2], dilation=[1, 2], groups=[1, 2])
+        ],
+        modes=(True,),
+    ),
+    Twin(
+        "Conv2d",
+        [[normal(2, 2, 6, 5)], [normal(2, 5, 6)]],
+        [
+            {"in_channels": 2, "out_channels": 4, **more}
+            for more in (
+                *grid(
+                    kernel_size=[3, (1, 3)],
+                    padding=[(0, 1), "same", "valid"],
+                    padding_mode=["zeros", "reflect", "replicate", "circular"],
+                    bias=[True],
+                ),
+                *grid(
+                    kernel_size=[(2, 3)],
+                    stride=[3, (1, 2)],
+                    padding=[(1, 0)],
+                    dilation=[1, (2, 1)],
+                    groups=[1, 2],
+                    bias=[True, False],
+                ),
+                {"kernel_size": 1},
+            )
+        ],
+        modes=(True,),
+    ),
+    *(
+        Twin(
+            name,
+            [[normal(2, 4, *lengths)], [normal(4, *lengths)]],
+            [
+                {"in_channels": 4, "out_channels": 6, "kernel_size": 3, **more}
+                for more in (
+                    *grid(stride=[1, 2], padding=[0, 1], dilation=[1, 2], groups=[1, 2]),
+                    {"stride": 3, "output_padding": 2, "bias": False},
+                    {"dilation": 2, "output_padding": 1},
+                )
+            ],
+            modes=(True,),
+        )
+        for name, lengths in (("ConvTranspose1d", (4,)), ("ConvTranspose2d", (3, 4)))
+    ),
     Twin("Identity", [[normal(2, 3)]]),
     Twin(
         "Flatten",

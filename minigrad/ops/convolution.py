@@ -75,7 +75,7 @@ class Windows(NamedTuple):
 
 
 def _blocks(count: int, size: int, least: int = 0) -> Iterator[slice]:
-    """Yield slices of `count` samples, each as many as have a block of columns, or `least` elements.
+    """Yield slices of `count` samples whose columns have a block's elements, or `least`.
 
     size: of the columns of one sample.
     """
@@ -89,9 +89,9 @@ def _columns(
 ) -> Iterator[tuple[slice, Any]]:
     """Yield samples of x and what their windows see: (samples, groups, c / groups · k, windows).
 
-    The next block overwrites it. least: how many elements a block has at least. In this order of axes, with one product for each sample, the
-    layers that _BLOCK names take 10 to 30 % less time than with the samples beside the windows, or
-    with the channels or the samples last, which have to be brought there and back.
+    The next block, of at least `least` elements, overwrites it. In this order of axes, with one
+    product for each sample, the layers that _BLOCK names take 10 to 30 % less time than with the
+    samples beside the windows, or with channels or samples last, which are brought there and back.
     """
     n, channels = len(x), x.shape[1] // groups
     matrix = channels * math.prod(windows.kernel), math.prod(windows.sizes)
