@@ -153,6 +153,19 @@ def pooling(name, **more):
     return lambda x, axes, **options: getattr(functional, f"{name}{axes}d")(x, **options, **more)
 
 
+def normalization(name):
+    def f(x, weight=None, *bias, **params):
+        factors = {"weight": weight} | ({"bias": bias[0]} if bias else {})
+        return getattr(functional, name)(x, **factors, **params)
+
+    return f
+
+
+def batch_norm(x, mean, var, *factors, **params):
+    running = [r if r is None else r.detach() for r in (mean, var)]  # no derivative there
+    return functional.batch_norm(x, *running, *factors, **params)
+
+
 def torch_indexed(x, *indices, key):
     key = key(*indices)
     backward = isinstance(key, slice) and (key.step or 1) < 0
@@ -209,7 +222,13 @@ TORCH = {
     ),
     **{name: of_tensors(torch, name) for name in ("atan2", "hypot", "logaddexp")},
     **with_keywords(torch, "round"),
-    **with_keywords(functional, "softplus"),
+    **with_keywords(functional, "softplus gelu elu celu leaky_relu hardtanh"),
+    **same(functional, "silu mish selu relu6 hardsigmoid hardswish prelu glu"),
+    "embedding": lambda indices, weight, **params: functional.embedding(
+        indices.long(), weight, **params
+    ),
+    **{name: normalization(name) for name in ("layer_norm", "rms_norm", "group_norm")},
+    "batch_norm": batch_norm,
     "polygamma": lambda x, n: torch.polygamma(n, x),
     "where": lambda condition, x, y: torch.where(condition != 0, x, y),
     "clip": lambda x, min=None, max=None: (
@@ -380,6 +399,7 @@ ALONE = {
     **dict.fromkeys(("total_norm", "total_p_norm"), "a part of the clipping of gradients"),
     **dict.fromkeys("rnn lstm gru".split(), "a part of a layer: test_torch_modules.py"),
     "cross_entropy_target": "a part of the loss",
+    **dict.fromkeys(("normalize", "rms_normalize"), "a part of the normalizations"),
     "attention_weights": "a part of attention",
     **dict.fromkeys("max_unpool max_pick avg_unpool".split(), "a derivative of pooling"),
     **dict.fromkeys(("resample", "resample_back"), "a part of interpolate, and its derivative"),

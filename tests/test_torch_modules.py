@@ -128,7 +128,69 @@ TWINS = [
         renamed=(("start_axis", "start_dim"), ("end_axis", "end_dim")),
     ),
     Twin("Dropout", [[normal(2, 3)]], grid(p=[0.0, 0.5]), modes=(False,)),
-    *(Twin(name, [[normal(2, 3)]]) for name in ("ReLU", "Sigmoid", "Tanh")),
+    Twin("Dropout1d", [[normal(2, 3)], [normal(2, 3, 2)]], grid(p=[0.5]), modes=(False,)),
+    Twin("Dropout2d", [[normal(2, 3, 2, 2)]], grid(p=[0.5]), modes=(False,)),
+    *(
+        Twin(name, [[normal(2, 3)]], modes=(True,))
+        for name in "ReLU Sigmoid Tanh SiLU Mish SELU ReLU6 LogSigmoid Hardswish".split()
+    ),
+    Twin("GELU", [[normal(2, 3)]], grid(approximate=["none", "tanh"]), modes=(True,)),
+    *(
+        Twin(name, [[normal(2, 3)]], grid(alpha=[1.0, 0.5]), modes=(True,))
+        for name in ("ELU", "CELU")
+    ),
+    Twin("Softplus", [[normal(2, 3)]], ({}, {"beta": 2.0, "threshold": 0.5}), modes=(True,)),
+    Twin("Hardtanh", [[normal(2, 3)]], ({}, {"min_val": -0.5, "max_val": 0.1}), modes=(True,)),
+    Twin("LeakyReLU", [[normal(2, 3)]], ({}, {"negative_slope": 0.3}), modes=(True,)),
+    Twin("PReLU", [[normal(2, 3)], [normal(2, 3, 2)]], ({}, {"num_parameters": 3, "init": 0.1})),
+    Twin("GLU", [[normal(2, 3, 4)]], grid(axis=[0, -1]), renamed=(("axis", "dim"),)),
+    Twin(
+        "LayerNorm",
+        [[normal(2, 3, 4)]],
+        [
+            *grid(normalized_shape=[4, (3, 4)], elementwise_affine=[True, False]),
+            {"normalized_shape": 4, "eps": 0.1, "bias": False},
+        ],
+        modes=(True,),
+    ),
+    Twin(
+        "RMSNorm",
+        [[normal(2, 3, 4)]],
+        [
+            *grid(normalized_shape=[4, (3, 4)], elementwise_affine=[True, False]),
+            {"normalized_shape": 4, "eps": 0.1},
+        ],
+        modes=(True,),
+    ),
+    Twin(
+        "GroupNorm",
+        [[normal(2, 4)], [normal(3, 4, 2, 2)]],
+        [
+            *grid(num_groups=[1, 2], num_channels=[4], affine=[True, False]),
+            {"num_groups": 4, "num_channels": 4, "eps": 0.1, "bias": False},
+        ],
+        modes=(True,),
+    ),
+    *(
+        Twin(
+            name,
+            calls,
+            [
+                *grid(num_features=[3], momentum=[0.1, None], track_running_stats=[True, False]),
+                {"num_features": 3, "affine": False, "eps": 0.1},
+            ],
+        )
+        for name, calls in (
+            ("BatchNorm1d", [[normal(4, 3)], [normal(2, 3, 2)], [normal(0, 3)]]),
+            ("BatchNorm2d", [[normal(2, 3, 2, 1)], [normal(1, 3, 2, 2)]]),
+        )
+    ),
+    Twin(
+        "Embedding",
+        [[whole(0, 4, 5)], [whole(0, 4, 2, 3)]],
+        grid(num_embeddings=[4], embedding_dim=[3], padding_idx=[None, 1, -1]),
+        modes=(True,),
+    ),
     *(
         Twin(name, [[normal(2, 3, 4)]], grid(axis=[0, -1]), renamed=(("axis", "dim"),))
         for name in ("Softmax", "LogSoftmax")
@@ -258,6 +320,7 @@ CASES = [
 
 #: Modules without a twin in PyTorch, or that are compared elsewhere.
 ALONE = {"LazyLinear", "Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "Summary"}
+ALONE |= {"Hardsigmoid"}  # PyTorch's derivative is 1/6 rounded to float32
 
 
 def is_module(name):

@@ -9,8 +9,10 @@ from ..ops.losses import *
 from ..ops.neural import *
 from ..ops.normalization import *
 from ..ops.pooling import *
+from ..ops.special import log_sigmoid as logsigmoid
+from ..ops.special import softplus
 
-__all__ = ["relu", "sigmoid", "tanh"]
+__all__ = ["logsigmoid", "relu", "sigmoid", "softplus", "tanh"]
 __all__ += activations.__all__
 __all__ += attention.__all__
 __all__ += convolution.__all__

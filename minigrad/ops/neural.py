@@ -7,12 +7,18 @@ import numpy as np
 
 from ..engine import Op, Tensor
 from . import random
-from .creation import asarray
+from .creation import as_tensor, asarray
+from .elementwise import where
+from .indexing import Array, scatter
+from .predicates import equal
 from .reductions import sum_to
-from .shape import reshape
+from .shape import expand_dims, reshape
 
 __all__ = [
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "embedding",
     "linear",
     "one_hot",
 ]
@@ -49,6 +55,53 @@ def one_hot(labels: Any, num_classes: int = -1) -> Tensor:
         num_classes = max(int(labels.max()) + 1, 0)
     rows: Tensor = _one_hot(labels, classes=int(num_classes))
     return rows
+
+
+def _embedding_forward(xp: Any, indices: Any, weight: Any, *, padding_idx: int | None) -> Any:
+    bad = (indices < 0) | (indices >= len(weight))
+    xp.refuse(bad, indices, f"embedding: indices must lie in [0, {len(weight)})", IndexError)
+    return weight[indices]
+
+
+def _embedding_weight(
+    g: Tensor, indices: Tensor, weight_shape: tuple[int, ...], padding_idx: int | None
+) -> Tensor:
+    if padding_idx is not None:
+        g = where(expand_dims(equal(indices, padding_idx), -1), 0, g)
+    dweight: Tensor = scatter(g, indices, key=(Array(0),), shape=weight_shape)
+    return dweight
+
+
+_embedding = Op("embedding", _embedding_forward, vjp=dict(weight=_embedding_weight))
+
+
+def embedding(indices: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Return the rows of weight (num_embeddings, dim) at indices: shape indices.shape + (dim,).
+
+    indices: integers in [0, num_embeddings), IndexError for others. A row that is named repeatedly
+    gets the sum of its gradients; the row padding_idx, which may count from the end, gets none.
+    """
+    indices = (
+        asarray(indices, backend=weight.backend) if not isinstance(indices, Tensor) else indices
+    )
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"embedding: expected integer indices, got {indices.dtype}")
+    if weight.ndim != 2:
+        raise ValueError(
+            f"embedding: expected weight (num_embeddings, dim), got shape {weight.shape}"
+        )
+    if padding_idx is not None:
+        padding_idx = row_of("embedding", padding_idx, len(weight))
+    return _embedding(indices, weight, padding_idx=padding_idx)
+
+
+def row_of(name: str, padding_idx: int, rows: int) -> int:
+    """Return padding_idx counted from the start; ValueError for none of the rows."""
+    if not -rows <= padding_idx < rows:
+        raise ValueError(
+            f"{name}: padding_idx={padding_idx} is none of the {rows} rows of the weight"
+        )
+    return padding_idx % rows
 
 
 def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
@@ -103,9 +156,43 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
     x itself where not training or p is 0. ValueError for p outside [0, 1].
     """
+    return _dropped("dropout", x, p, training, x.shape)
+
+
+def dropout1d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Set each channel of x, (n, channels, length) or (channels, length), to 0 with probability p.
+
+    The others are divided by 1 - p; otherwise as `dropout`. Tompson et al., "Efficient object
+    localization using convolutional networks" (2015).
+    """
+    x = as_tensor(x)
+    if x.ndim not in (2, 3):
+        raise ValueError(
+            "dropout1d: expected x of shape (n, channels, length) or (channels, length), "
+            f"got {x.shape}"
+        )
+    return _dropped("dropout1d", x, p, training, (*x.shape[:-1], 1))
+
+
+def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Set each channel of x, (n, channels, height, width), to 0 with probability p.
+
+    Otherwise as `dropout1d`.
+    """
+    x = as_tensor(x)
+    if x.ndim != 4:
+        raise ValueError(
+            f"dropout2d: expected x of shape (n, channels, height, width), got {x.shape}; for "
+            "channels of one axis there is dropout1d"
+        )
+    return _dropped("dropout2d", x, p, training, (*x.shape[:2], 1, 1))
+
+
+def _dropped(name: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...]) -> Tensor:
+    """Drop what shares an element of a mask of the given shape together."""
     if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p must lie in [0, 1], got {p}")
+        raise ValueError(f"{name}: p must lie in [0, 1], got {p}")
     if not training or p == 0:
         return x
-    mask = random.bernoulli(1 - p, x.shape, backend=x.backend)
+    mask = random.bernoulli(1 - p, shape, backend=x.backend)
     return _dropout(x, mask, scale=0.0 if p == 1 else 1 / (1 - p))

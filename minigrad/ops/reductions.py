@@ -131,19 +131,19 @@ def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return _sum_to_op(x, shape=shape)
 
 
-def _wide(x: Any) -> Any:
+def widened(x: Any) -> Any:
     """Return float16 as float32: a sum can overflow where its mean or its logarithm does not."""
     return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
-def _narrow(total: Any, x: Any) -> Any:
-    """Return what was computed from `_wide(x)` in x's dtype; of complex x it is real."""
+def narrowed(total: Any, x: Any) -> Any:
+    """Return what was computed from `widened(x)` in x's dtype; of complex x it is real."""
     return total.astype(np.float16) if x.dtype == np.float16 else total
 
 
 def _mean_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    total = accurate_sum(xp, _wide(x), axis=axis, keepdims=keepdims)
-    return _narrow(total / _count(x.shape, axis), x)
+    total = accurate_sum(xp, widened(x), axis=axis, keepdims=keepdims)
+    return narrowed(total / _count(x.shape, axis), x)
 
 
 _mean = Op(
@@ -157,7 +157,7 @@ _mean = Op(
 
 
 def _wide_var(xp: Any, x: Any, axis: tuple[int, ...], correction: float, keepdims: bool) -> Any:
-    wide = _wide(x)
+    wide = widened(x)
     deviation = wide - _mean_forward(xp, wide, axis=axis, keepdims=True)
     freedom = _count(x.shape, axis) - correction
     total = accurate_sum(xp, xp.square(xp.abs(deviation)), axis=axis, keepdims=keepdims)
@@ -178,7 +178,7 @@ def _var_x(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Te
 
 _var = Op(
     "var",
-    lambda xp, x, *, axis, correction, keepdims: _narrow(
+    lambda xp, x, *, axis, correction, keepdims: narrowed(
         _wide_var(xp, x, axis, correction, keepdims), x
     ),
     vjp=dict(x=_var_x),
@@ -198,7 +198,7 @@ def _std_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], correction:
 
 _std = Op(
     "std",
-    lambda xp, x, *, axis, correction, keepdims: _narrow(
+    lambda xp, x, *, axis, correction, keepdims: narrowed(
         xp.sqrt(_wide_var(xp, x, axis, correction, keepdims)), x
     ),
     vjp=dict(x=_std_x),
@@ -258,12 +258,12 @@ _min = Op(
 def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     if not _count(x.shape, axis):
         return accurate_sum(xp, x, axis=axis, keepdims=keepdims) - math.inf
-    wide = _wide(x)
+    wide = widened(x)
     top = xp.max(wide, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(top), top, 0)  # a slice of -inf alone must not become nan
     total = accurate_sum(xp, xp.exp(wide - shift), axis=axis, keepdims=True)
     out = xp.where(total == 0, -xp.inf, xp.log(xp.where(total == 0, 1, total)) + shift)
-    return _narrow(out if keepdims else xp.squeeze(out, axis), x)
+    return narrowed(out if keepdims else xp.squeeze(out, axis), x)
 
 
 def _logsumexp_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:

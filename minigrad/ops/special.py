@@ -16,7 +16,7 @@ import numpy as np
 from ..engine import Op, Tensor
 from .creation import zeros_like
 from .elementwise import absorb, elementwise, exp, log, sigmoid, where
-from .predicates import equal, isnan, less_equal, logical_and
+from .predicates import equal, greater, isnan, less_equal, logical_and
 
 __all__ = [
     "digamma",
@@ -344,14 +344,17 @@ _softplus = elementwise(
 )
 
 
-def softplus(x: Any, /, beta: float = 1.0) -> Tensor:
+def softplus(x: Any, /, beta: float = 1.0, threshold: float = math.inf) -> Tensor:
     """log(1 + exp(beta · x)) / beta without overflow; integers become the default dtype.
 
-    Raises ValueError for a beta that is not above 0.
+    threshold: x itself where beta · x is above it, as PyTorch has it from 20 on; here there is no
+    need. Raises ValueError for a beta that is not above 0.
     """
     if not beta > 0:
         raise ValueError(f"softplus: beta must be above 0, got {beta}")
-    return _softplus(x) if beta == 1 else _softplus(x * beta) / beta
+    scaled = x if beta == 1 else x * beta
+    out = _softplus(scaled) if beta == 1 else _softplus(scaled) / beta
+    return out if threshold == math.inf else where(greater(scaled, threshold), x, out)
 
 
 def log_sigmoid(x: Any, /) -> Tensor:

@@ -8,6 +8,34 @@ from minigrad.engine import TABLE
 from .rows import *
 
 NEURAL = {
+    "embedding": Row(
+        mg.embedding,
+        lambda indices, weight, padding_idx=None: weight[indices],
+        (
+            Case((Ints((5,)), Reals((4, 2)))),
+            Case((Ints((2, 3), dtype=np.int32), Reals((4, 2)))),
+            Case((Ints((), dtype=np.uint8), Reals((4, 2)))),
+            Case((Ints((0, 3)), Reals((4, 2)))),
+            Case((Ints((3,)), Reals((4, 2))), {"padding_idx": 1}, order=0),
+        ),
+        kinks=tuple(
+            Kink(
+                (np.array([[0, 2], [1, 2]]), np.ones((3, 1))),
+                (None, [[1.0], [1.0], [0.0]]),
+                {"padding_idx": padding_idx},
+            )
+            for padding_idx in (2, -1)
+        ),
+        wrong=(
+            Wrong(
+                (np.array([0, 4]), np.ones((4, 2))), IndexError, r"\[0, 4\); got 4 at position 1"
+            ),
+            Wrong((np.array([-1]), np.ones((4, 2))), IndexError, "got -1 at position 0"),
+            Wrong((np.array([0.0]), np.ones((4, 2))), TypeError, "integer indices, got float64"),
+            Wrong((np.array([0]), np.ones(4)), ValueError, r"num_embeddings.*\(4,\)"),
+            Wrong((np.array([0]), np.ones((4, 2))), ValueError, "=4 .* 4 rows", {"padding_idx": 4}),
+        ),
+    ),
     "one_hot": Row(
         mg.one_hot,
         lambda labels, num_classes: np.eye(num_classes, dtype=np.int64)[labels],

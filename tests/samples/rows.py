@@ -136,8 +136,8 @@ class Row:
     """One op. f: as users call it, on tensors; reference: the same on float64 NumPy arrays.
 
     order: how often it can be differentiated. dtypes: what the floating inputs may be cast to;
-    result: the result's dtype for each, None where it is the reference's. writes: the inputs that
-    change, which f returns.
+    result: the result's dtype for each, a tuple where several differ, None where it is the
+    reference's. writes: the inputs that change, which f returns.
     """
 
     f: Callable[..., Any]
