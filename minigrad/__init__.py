@@ -31,6 +31,7 @@ from .ops.activations import *
 from .ops.attention import *
 from .ops.convolution import *
 from .ops.creation import *
+from .ops.einsum import *
 from .ops.elementwise import *
 from .ops.indexing import *
 from .ops.linalg import *

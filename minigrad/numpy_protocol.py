@@ -18,6 +18,7 @@ from .messages import ForeignOperand
 from .methods import BINARY, OPS, UNARY
 from .ops.axes import axes_of
 from .ops.creation import as_tensor
+from .ops.einsum import einsum
 from .ops.elementwise import where
 from .ops.indexing import nonzero, take
 from .ops.reductions import norm
@@ -95,6 +96,7 @@ _OTHERS: dict[Function, Function] = {
     np.cumprod: lambda a, axis=None, dtype=None: _flat(cumulative_prod, a, axis, dtype=dtype),
     np.cumsum: lambda a, axis=None, dtype=None: _flat(cumulative_sum, a, axis, dtype=dtype),
     np.dot: _dot,
+    np.einsum: lambda *operands, optimize=False: einsum(*operands),  # the order is ours
     np.inner: _inner,
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
     np.isrealobj: lambda x: x.dtype.kind != "c",

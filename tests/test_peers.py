@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import pytest
 from samples import ROWS
+from samples.einsum import einsum_of
 from samples.indexing import indexed, replaced
 from samples.linalg import eigh_of, qr_of, svd_of
 from test_ops import of_free, real_parts, tensors
@@ -309,6 +310,7 @@ TORCH = {
     "eigh": eigh_of(torch),
     "qr": qr_of(torch),
     "svd": svd_of(torch),
+    "einsum": einsum_of(torch),
     # neural
     **{name: softmax_of_torch(name) for name in ("softmax", "log_softmax")},
     "softmax_cross_entropy": loss("cross_entropy"),

@@ -301,7 +301,7 @@ def broadcast_shapes(*shapes: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
     """Return read-only views of the tensors repeated to their common shape."""
-    tensors = _tensors(arrays)
+    tensors = as_tensors(arrays)
     shape = broadcast_shapes(*[x.shape for x in tensors])
     return tuple(broadcast_to(x, shape) for x in tensors)
 
@@ -338,7 +338,7 @@ def concat(arrays: Sequence[Tensor], /, axis: int | None = 0) -> Tensor:
     The result's dtype is that of all of them together, as in arithmetic.
     """
     if axis is None:
-        return concat([flatten(x) for x in _tensors(arrays)], 0)
+        return concat([flatten(x) for x in as_tensors(arrays)], 0)
     return _joined(_concat, arrays, axis, 0)
 
 
@@ -348,7 +348,7 @@ def stack(arrays: Sequence[Tensor], /, axis: int = 0) -> Tensor:
     return _joined(_stack, arrays, axis, 1)
 
 
-def _tensors(arrays: Sequence[Any]) -> list[Tensor]:
+def as_tensors(arrays: Sequence[Any]) -> list[Tensor]:
     """Return what is to be joined as tensors; numbers are weak, as everywhere."""
     weak = [as_weak(x) for x in arrays]
     tensors = [as_tensor(x) for x, number in zip(arrays, weak, strict=True) if number is None]
@@ -363,7 +363,7 @@ def _tensors(arrays: Sequence[Any]) -> list[Tensor]:
 
 
 def _joined(op: Op, arrays: Sequence[Any], axis: int, more: int) -> Tensor:
-    tensors = _tensors(arrays)
+    tensors = as_tensors(arrays)
     if not tensors:
         raise ValueError(f"{op.name}: expected at least one tensor")
     return op(*tensors, axis=axis_of(op.name, axis, tensors[0].shape, more))
@@ -477,7 +477,7 @@ def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f'meshgrid: indexing is "xy" or "ij", not {indexing!r}')
-    vectors = _tensors(arrays)
+    vectors = as_tensors(arrays)
     if others := [x.shape for x in vectors if x.ndim > 1]:
         raise ValueError(f"meshgrid: expected vectors, got shapes {others}")
     places = list(range(len(vectors)))
