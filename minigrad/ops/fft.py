@@ -13,9 +13,9 @@ from ..engine import Op, Tensor, apply
 from ..methods import Axis
 from ..promotion import common_dtype
 from .axes import axes_of, axis_of
-from .creation import as_tensor, astype
+from .creation import as_tensor, astype, ones
 from .elementwise import conj
-from .shape import pad, roll
+from .shape import pad, reshape, roll
 
 __all__: list[str] = []  # they are called through mg.fft
 
@@ -47,9 +47,9 @@ _ifftn: Op = Op(
 
 def _weighted(spectrum: Tensor, n: int, axis: int, weight: float) -> Tensor:
     """Multiply what stands in a half spectrum for two frequencies: all but 0 and n / 2."""
-    paired = (slice(None),) * axis + (slice(1, (n + 1) // 2),)
-    weighted: Tensor = spectrum.at[paired].set(spectrum[paired] * weight)
-    return weighted
+    weights = ones(spectrum.shape[axis], dtype=spectrum.dtype, backend=spectrum.backend)
+    weights = weights.at[1 : (n + 1) // 2].set(weight)
+    return spectrum * reshape(weights, (-1, *[1] * (spectrum.ndim - axis - 1)))
 
 
 def _rfftn_x(g: Tensor, x_shape: tuple[int, ...], axes: tuple[int, ...], norm: Norm) -> Tensor:
