@@ -42,7 +42,7 @@ def device_backend(
         name,
         device,
         array_type,
-        Namespace(module, module.add.at, slot.refuse, wraps_indices=True),
+        Namespace(module, module.add.at, slot.refuse, lenient=True),
         to_numpy=checked_to_numpy,
         from_numpy=from_numpy,
         synchronize=checked_synchronize,
@@ -79,7 +79,7 @@ class BackendUnavailable(ImportError):
 
 
 def _load_numpy() -> Backend:
-    xp = Namespace(np, np.add.at, refuse_now, wraps_indices=False)
+    xp = Namespace(np, np.add.at, refuse_now, lenient=False)
     return Backend("numpy", "cpu", np.ndarray, xp)
 
 

@@ -1,4 +1,4 @@
-"""Linear algebra, by the names of the array API standard."""
+"""Linear algebra, by the names of the array API standard and, beyond it, PyTorch's and NumPy's."""
 
 from .ops.linalg import (
     cholesky,
@@ -8,6 +8,8 @@ from .ops.linalg import (
     eigh,
     eigvalsh,
     inv,
+    kron,
+    lstsq,
     matmul,
     matrix_norm,
     matrix_power,
@@ -17,6 +19,7 @@ from .ops.linalg import (
     qr,
     slogdet,
     solve,
+    solve_triangular,
     svd,
     svdvals,
     tensordot,
@@ -34,6 +37,8 @@ __all__ = [
     "eigh",
     "eigvalsh",
     "inv",
+    "kron",
+    "lstsq",
     "matmul",
     "matrix_norm",
     "matrix_power",
@@ -44,6 +49,7 @@ __all__ = [
     "qr",
     "slogdet",
     "solve",
+    "solve_triangular",
     "svd",
     "svdvals",
     "tensordot",

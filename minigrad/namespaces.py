@@ -51,7 +51,7 @@ class Namespace(Strict):
         module: ModuleType | Any,
         scatter_add: Callable[..., None],
         refuse: Callable[..., None],
-        wraps_indices: bool,
+        lenient: bool,
     ) -> None:
         super().__init__(module, NAMES)
         self.linalg = Strict(module.linalg, LINALG_NAMES)
@@ -61,5 +61,6 @@ class Namespace(Strict):
         #: refuse(bad, values, what, error=ValueError): an error where bad is true, raised now or
         #: at the next transfer
         self.refuse = refuse
-        #: whether an index out of range wraps around unnoticed instead of raising
-        self.wraps_indices = wraps_indices
+        #: whether bad values pass unnoticed instead of raising: an index out of range wraps
+        #: around, a singular matrix is factorized
+        self.lenient = lenient

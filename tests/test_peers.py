@@ -10,7 +10,7 @@ import pytest
 from samples import ROWS
 from samples.einsum import einsum_of
 from samples.indexing import indexed, replaced
-from samples.linalg import eigh_of, qr_of, svd_of
+from samples.linalg import eigh_of, of_symmetric, qr_of, svd_of
 from test_ops import of_free, real_parts, tensors
 
 from minigrad.ops.indexing import Array
@@ -207,6 +207,16 @@ def split(x, indices_or_sections, axis=0):
     return torch.tensor_split(x, indices_or_sections, axis)
 
 
+def unless_completed(factorization):
+    """A factorization of PyTorch's; it has no derivative where columns complete a factor."""
+
+    def f(x, **params):
+        completed = x.shape[-1] != x.shape[-2] and list(params.values()) in (["complete"], [True])
+        return NotImplemented if completed else factorization(torch)(x, **params)
+
+    return f
+
+
 #: op -> the same of PyTorch. A peer may give the first outputs alone, or NotImplemented.
 TORCH = {
     # elementwise
@@ -300,8 +310,14 @@ TORCH = {
     "nonzero": lambda x: torch.nonzero(x, as_tuple=True),
     "take": take,
     # matrices
-    **same(matrices, "det eigvalsh inv svdvals"),
-    **with_keywords(matrices, "cholesky matrix_rank pinv solve"),
+    **same(matrices, "det inv svdvals"),
+    **with_keywords(matrices, "matrix_rank pinv solve"),
+    "cholesky": of_symmetric(lambda x, upper: matrices.cholesky(x, upper=upper)),
+    "eigvalsh": of_symmetric(called(matrices, "eigvalsh")),
+    "solve_triangular": lambda x, y, **params: (
+        NotImplemented if y.ndim < 2 else matrices.solve_triangular(x, y, **params)
+    ),
+    "kron": called(torch, "kron"),
     "matmul": called(torch, "matmul"),
     "cross": lambda x, y, axis: (
         NotImplemented if x.ndim != y.ndim else matrices.cross(x, y, dim=axis)
@@ -311,6 +327,8 @@ TORCH = {
     "qr": qr_of(torch),
     "svd": svd_of(torch),
     "einsum": einsum_of(torch),
+    "qr": unless_completed(qr_of),
+    "svd": unless_completed(svd_of),
     # neural
     **{name: softmax_of_torch(name) for name in ("softmax", "log_softmax")},
     "softmax_cross_entropy": loss("cross_entropy"),
@@ -405,6 +423,7 @@ ALONE = {
     "attention_weights": "a part of attention",
     **dict.fromkeys("max_unpool max_pick avg_unpool".split(), "a derivative of pooling"),
     **dict.fromkeys(("resample", "resample_back"), "a part of interpolate, and its derivative"),
+    "cofactor": "a part of the determinant",
 }
 
 #: (library, op): no derivative there

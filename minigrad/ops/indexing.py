@@ -49,7 +49,7 @@ def _filled(key: Key, indices: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _check(xp: Any, x: Any, indices: tuple[Any, ...], key: Key) -> None:
     """Refuse indices out of range on devices, where they wrap around; NumPy raises by itself."""
-    if not indices or not xp.wraps_indices:
+    if not indices or not xp.lenient:
         return
     for place, k in enumerate(key):
         if type(k) is Array and (axis := _axis_at(key, place, x.ndim)) < x.ndim:

@@ -1,8 +1,11 @@
 """Products, factorizations and inverses of matrices. Vectors are compared where signs are free."""
 
+import math
+
 import numpy as np
 
 import minigrad as mg
+from minigrad.engine import TABLE
 
 from .rows import *
 
@@ -21,8 +24,8 @@ PRODUCTS = [
     ((1, 2, 3), (4, 3, 1)),
 ]
 
-SHAPES = [(3, 3), (1, 1), (0, 0), (2, 3, 3), (0, 2, 2), (2, 1, 4, 4)]
-RECTANGULAR = [(3, 3), (2, 4), (4, 2), (0, 3), (3, 0), (2, 3, 2), (0, 2, 3), (2, 1, 1, 3)]
+SHAPES = [(3, 3), (1, 1), (0, 0), (2, 2, 2), (0, 2, 2), (2, 1, 4, 4)]
+RECTANGULAR = [(3, 3), (2, 4), (3, 2), (0, 3), (3, 0), (2, 2, 3), (0, 2, 3), (2, 1, 1, 3)]
 
 
 def full_rank(shape):
@@ -45,30 +48,52 @@ def adjoint(x):
     return x.swapaxes(-1, -2).conj()
 
 
+def of_symmetric(f):
+    """f of the symmetric part: factorizations read one triangle, their gradients are symmetric."""
+
+    def of_mean(x, **params):
+        square = x.ndim > 1 and x.shape[-1] == x.shape[-2]
+        return f((x + adjoint(x)) / 2 if square else x, **params)
+
+    return of_mean
+
+
 NO_MATRIX = Wrong((np.ones(3),), ValueError, r"at least two axes.*\(3,\)")
 NOT_SQUARE = Wrong((np.ones((2, 3)),), ValueError, r"square.*2 by 3.*\(2, 3\)")
-SINGULAR = Wrong((np.ones((2, 2)),), np.linalg.LinAlgError, r"Singular.*\(2, 2\)")
+SINGULAR = Wrong((np.ones((2, 2)),), np.linalg.LinAlgError, "Singular matrix")
 
 
-def of_matrices(f, reference, matrices=full_rank, shapes=SHAPES, wrong=(), params=(), **more):
-    """A function of matrices in the last two axes, square ones unless shapes are given."""
-    cases = [Case((Given(matrices(shape)),), p) for shape in shapes for p in params or ({},)]
+def of_matrices(
+    f, reference, matrices=full_rank, shapes=SHAPES, wrong=(), params=({},), flat=(), **more
+):
+    """A function of matrices in the last two axes, square ones unless shapes are given.
+
+    flat: params with which it is not differentiated.
+    """
+    cases = [
+        Case((Given(matrices(shape)),), p, order=0 if p in flat or math.prod(shape) > 9 else None)
+        for shape in shapes
+        for p in (*params, *flat)
+    ]
     wrong = (NO_MATRIX, *((NOT_SQUARE,) if shapes is SHAPES else ()), *wrong)
-    return Row(f, reference, tuple(cases), order=0, wrong=wrong, **more)
+    return Row(f, reference, tuple(cases), wrong=wrong, **more)
 
 
 def eigh_of(xp):
     def f(x):
         values, vectors = xp.linalg.eigh(x)
-        return values, (vectors * values[..., None, :]) @ adjoint(vectors)
+        product = (vectors * values[..., None, :]) @ adjoint(vectors)
+        return values, product, xp.abs(vectors)
 
-    return f
+    return of_symmetric(f)
 
 
 def qr_of(xp):
     def f(x, mode="reduced"):
         q, r = xp.linalg.qr(x, mode=mode)
-        return xp.abs(q[..., : min(x.shape[-2:])]), xp.abs(r), q @ r, adjoint(q) @ q
+        k = min(x.shape[-2:])
+        more = q[..., k:]
+        return xp.abs(q[..., :k]), xp.abs(r), q @ r, adjoint(q) @ q, more @ adjoint(more)
 
     return f
 
@@ -78,21 +103,42 @@ def svd_of(xp):
         u, s, vh = xp.linalg.svd(x, full_matrices=full_matrices)
         k = s.shape[-1]
         product = (u[..., :k] * s[..., None, :]) @ vh[..., :k, :]
-        return s, product, adjoint(u) @ u, vh @ adjoint(vh)
+        sizes = xp.abs(u[..., :k]), xp.abs(vh[..., :k, :])
+        return s, product, *sizes, u @ adjoint(u), adjoint(vh) @ vh
 
     return f
 
 
+def triangular(x, y, upper, left=True, unitriangular=False):
+    """Solve with one triangle of x, as NumPy does with all of it."""
+    triangle = np.triu(x) if upper else np.tril(x)
+    if unitriangular:
+        triangle = np.where(np.eye(x.shape[-1], dtype=bool), 1, triangle)
+    if left:
+        return np.linalg.solve(triangle, y)
+    return np.linalg.solve(triangle.mT, y.mT).mT
+
+
+def cofactors(x):
+    """The determinants of what is left without a row and a column, with their signs."""
+    n = range(x.shape[-1])
+    out = np.zeros_like(x)
+    for i in n:
+        for j in n:
+            rest = np.delete(np.delete(x, i, axis=-2), j, axis=-1)
+            out[..., i, j] = (-1) ** (i + j) * np.linalg.det(rest)
+    return out
+
+
 LINALG = {
     "cholesky": of_matrices(
-        mg.linalg.cholesky,
-        np.linalg.cholesky,
+        of_symmetric(mg.linalg.cholesky),
+        of_symmetric(np.linalg.cholesky),
         positive_definite,
         params=({"upper": False}, {"upper": True}),
-        wrong=(
-            Wrong((-np.eye(2),), np.linalg.LinAlgError, r"not positive definite.*\(2, 2\)", {}),
-        ),
+        wrong=(Wrong((-np.eye(2),), np.linalg.LinAlgError, "not positive definite"),),
     ),
+    "cofactor": of_matrices(TABLE["cofactor"], cofactors, dtypes=(SINGLE, DOUBLE)),
     "cross": Row(
         mg.linalg.cross,
         np.linalg.cross,
@@ -112,17 +158,40 @@ LINALG = {
             Wrong((np.ones(3), np.ones(())), np.exceptions.AxisError, r"axis -1.*\(\)"),
         ),
     ),
-    "det": of_matrices(mg.linalg.det, np.linalg.det),
+    "det": of_matrices(
+        mg.linalg.det,
+        np.linalg.det,
+        kinks=(
+            Kink(([[1.0, 2.0], [2.0, 4.0]],), ([[4.0, -2.0], [-2.0, 1.0]],)),
+            Kink((np.diag([1.0, 2.0, 0.0]),), (np.diag([0.0, 0.0, 2.0]),)),
+            Kink((np.diag([3.0, 0.0, 0.0]),), (np.zeros((3, 3)),)),
+        ),
+    ),
     "eigh": of_matrices(eigh_of(mg), eigh_of(np), symmetric),
-    "eigvalsh": of_matrices(mg.linalg.eigvalsh, np.linalg.eigvalsh, symmetric),
+    "eigvalsh": of_matrices(
+        of_symmetric(mg.linalg.eigvalsh),
+        of_symmetric(np.linalg.eigvalsh),
+        symmetric,
+        kinks=(Kink((np.eye(3),), (np.eye(3),)),),
+    ),
     "inv": of_matrices(mg.linalg.inv, np.linalg.inv, wrong=(SINGULAR,)),
+    "kron": Row(
+        mg.kron,
+        np.kron,
+        tuple(
+            Case((Reals(a), Reals(b)))
+            for a, b in [((2, 2), (1, 3)), ((2,), (3,)), ((2, 1), (3,)), ((), (2,)), ((0, 2), (2,))]
+        ),
+        dtypes=NUMBERS,
+    ),
     "matrix_rank": of_matrices(
         lambda x, rtol=None: mg.linalg.matrix_rank(x, rtol=rtol),
         lambda x, rtol=None: np.asarray(np.linalg.matrix_rank(x, rtol=rtol)),
         lambda shape: np.ones(shape) + (np.arange(shape[-1]) > 2),
         [shape for shape in RECTANGULAR if 0 not in shape],
         result=index,
-        params=({}, {"rtol": 0.9}),
+        flat=({}, {"rtol": 0.9}),
+        params=(),
     ),
     "matmul": Row(
         lambda x, y: x @ y,
@@ -146,7 +215,7 @@ LINALG = {
         lambda x, rtol=None: mg.linalg.pinv(x, rtol=rtol),
         lambda x, rtol=None: np.linalg.pinv(x, rtol=rtol),
         shapes=RECTANGULAR,
-        params=({}, {"rtol": 0.9}),
+        flat=({"rtol": 0.9},),  # as if what is left out was exactly 0
     ),
     "qr": of_matrices(qr_of(mg), qr_of(np), shapes=RECTANGULAR, params=({}, {"mode": "complete"})),
     "slogdet": of_matrices(
@@ -168,12 +237,37 @@ LINALG = {
                 ((0, 2, 2), (2, 3)),
             ]
         ),
-        order=0,
         wrong=(
             Wrong((np.ones((2, 3)), np.ones(2)), ValueError, r"square.*2 by 3.*\(2, 3\).*\(2,\)"),
             Wrong((np.eye(2), np.ones(3)), ValueError, r"2 equations.*\(2, 2\).*\(3,\)"),
             Wrong((np.eye(2), np.ones(())), ValueError, r"axes.*\(\)"),
-            Wrong((np.ones((2, 2)), np.ones(2)), np.linalg.LinAlgError, r"Singular.*\(2,\)"),
+            Wrong((np.ones((2, 2)), np.ones(2)), np.linalg.LinAlgError, "Singular matrix"),
+        ),
+    ),
+    "solve_triangular": Row(
+        mg.linalg.solve_triangular,
+        triangular,
+        tuple(
+            Case((Given(full_rank(a)), Reals(b)), params)
+            for a, b, params in [
+                ((3, 3), (3,), {"upper": False}),
+                ((2, 2, 2), (2, 1), {"upper": True}),
+                ((2, 2), (2, 3, 2), {"upper": True, "left": False}),
+                ((3, 3), (3, 1), {"upper": True, "unitriangular": True}),
+                ((2, 2), (1, 2), {"upper": False, "left": False, "unitriangular": True}),
+                ((0, 0), (0, 2), {"upper": True}),
+                ((0, 2, 2), (2, 3), {"upper": False}),
+            ]
+        ),
+        wrong=(
+            Wrong((np.ones((2, 3)), np.ones(2)), ValueError, "square", {"upper": True}),
+            Wrong((np.eye(2), np.ones(3)), ValueError, r"2 equations.*\(3,\)", {"upper": True}),
+            Wrong(
+                (np.zeros((2, 2)), np.ones(2)),
+                np.linalg.LinAlgError,
+                "Singular matrix",
+                {"upper": True},
+            ),
         ),
     ),
     "svd": of_matrices(
@@ -182,5 +276,14 @@ LINALG = {
         shapes=RECTANGULAR,
         params=({"full_matrices": True}, {"full_matrices": False}),
     ),
-    "svdvals": of_matrices(mg.linalg.svdvals, np.linalg.svdvals, shapes=RECTANGULAR),
+    "svdvals": of_matrices(
+        mg.linalg.svdvals,
+        np.linalg.svdvals,
+        shapes=RECTANGULAR,
+        kinks=(
+            Kink((np.eye(3),), (np.eye(3),)),
+            Kink((np.diag([2.0, 0.0])[:, ::-1],), ([[0.0, 1.0], [0.0, 0.0]],)),
+            Kink((np.zeros((2, 3)),), (np.zeros((2, 3)),)),
+        ),
+    ),
 }
