@@ -5,7 +5,7 @@ import pytest
 from on_backend import tensor
 
 import minigrad as mg
-from minigrad.engine import TABLE
+from minigrad import Tensor
 
 pytestmark = pytest.mark.usefixtures("on_each_backend")
 
@@ -100,11 +100,22 @@ def test_integers_become_the_default_dtype():
     assert mg.linalg.matrix_power(x, 2).dtype == mg.linalg.vecdot(x, x).dtype == mg.int64
 
 
+def fit(x, y):
+    """The parts of a least-squares solution that have derivatives."""
+    solution, residuals, _, values = mg.linalg.lstsq(x, y)
+    return solution, residuals, values
+
+
 DIFFERENTIABLE = {
     "cross": lambda x, y: mg.linalg.cross(x, y, axis=0),
     "diagonal": lambda x, y: mg.linalg.diagonal(x * y, offset=1),
+    "lstsq": lambda x, y: sum(part.sum() for part in fit(x[:, :2], y[0])),
+    "lstsq of several": lambda x, y: sum(part.sum() for part in fit(x[:2], y[:2, :2])),
     "matrix_norm": lambda x, y: mg.linalg.matrix_norm(x) + mg.linalg.matrix_norm(y, ord=1),
-    "matrix_power": lambda x, y: mg.linalg.matrix_power(x, 3) + mg.linalg.matrix_power(y, 1),
+    "matrix_norm of singular values": lambda x, y: (
+        mg.linalg.matrix_norm(x, ord="nuc") * mg.linalg.matrix_norm(y[:2], ord=-2)
+    ),
+    "matrix_power": lambda x, y: mg.linalg.matrix_power(x, -3) + mg.linalg.matrix_power(y, 1),
     "matrix_transpose": lambda x, y: mg.linalg.matrix_transpose(x) * y,
     "outer": lambda x, y: mg.linalg.outer(x[0], y[1]),
     "tensordot": lambda x, y: mg.tensordot(x, y, axes=1) + mg.tensordot(x, y),
@@ -193,7 +204,15 @@ def test_ranks_of_a_batch_with_a_tolerance_each():
         ("matrix_power", lambda x: mg.linalg.matrix_power(x, 2), r"square.*\(2, 3\)"),
         ("matrix_norm", lambda x: mg.linalg.matrix_norm(x, ord=3), "ord is .*not 3"),
         ("diagonal", lambda x: mg.linalg.diagonal(x[0]), "axis -2"),
+        ("matrix_norm", lambda x: mg.linalg.matrix_norm(x[0], ord=2), r"two axes.*\(3,\)"),
         ("qr", lambda x: mg.linalg.qr(x, mode="raw"), r"mode.*'raw'"),
+        ("lstsq", lambda x: mg.linalg.lstsq(x, x[0]), r"\(2, 3\) and \(3,\)"),
+        ("lstsq", lambda x: mg.linalg.lstsq(x[0], x), r"\(3,\) and \(2, 3\)"),
+        (
+            "solve_triangular",
+            lambda x: mg.linalg.solve_triangular(x[:, :2], x, upper=True, left=False),
+            "2 equations",
+        ),
     ],
 )
 def test_errors(name, f, says):
@@ -201,23 +220,272 @@ def test_errors(name, f, says):
         f(tensor(np.ones((2, 3))))
 
 
-RULELESS = [op for op in TABLE.values() if op.differentiable and not op.rules and op.inputs]
-
-
-@pytest.mark.parametrize("op", RULELESS, ids=lambda op: op.name)
-def test_what_has_no_rule_yet_says_so_by_name(op):
-    x = tensor(np.eye(2)).requires_grad_()
-    params = {"upper": False, "mode": "reduced", "full_matrices": True}
-    params |= {"s": (2,), "axes": (0,), "norm": "ortho"}
-    others = [x.detach()] * (len(op.inputs) - 1 - op.optional)
-    params = {name: params[name] for name in op.params}
-    with pytest.raises(TypeError, match=rf"^{op.name}: no derivative with respect to 'x'.*detach"):
-        op(x, *others, **params)
-    with mg.no_grad():
-        op(x, *others, **params)
-
-
 def test_ranks_are_constant():
     x = tensor(np.eye(2)).requires_grad_()
     with pytest.raises(RuntimeError, match="has no derivative"):
         mg.linalg.matrix_rank(x).backward()
+
+
+def invariant(name, *more, **keywords):
+    """Return what of a factorization of complex matrices does not depend on phases."""
+
+    def f(x):
+        return [mg.abs(part) for part in getattr(mg.linalg, name)(x, *more, **keywords)]
+
+    return f
+
+
+def hermitian(z):
+    return z + adjoint(z)
+
+
+#: Functions of a complex matrix of 2 by 2, or where it says so of 3 by 2 or 2 by 3.
+COMPLEX_DERIVATIVES = {
+    "cholesky": lambda z: mg.linalg.cholesky(z @ adjoint(z)),
+    "cholesky upper": lambda z: mg.linalg.cholesky(z @ adjoint(z), upper=True),
+    "det": mg.linalg.det,
+    "det singular": lambda z: mg.linalg.det(z[:, :1] @ z[:1]),
+    "eigh": lambda z: (product(mg, "eigh")(hermitian(z))[1], *invariant("eigh")(hermitian(z))),
+    "eigvalsh": lambda z: mg.linalg.eigvalsh(hermitian(z)),
+    "inv": mg.linalg.inv,
+    "kron": lambda z: mg.kron(z, 2j * z[0]),
+    "lstsq tall": lambda z: fit(z, z[:, 0] * z[:, 1]),
+    "matrix_norm": lambda z: mg.linalg.matrix_norm(z, ord="nuc"),
+    "pinv tall": mg.linalg.pinv,
+    "pinv wide": mg.linalg.pinv,
+    "qr": lambda z: (*mg.linalg.qr(z),),
+    "qr tall": lambda z: (*mg.linalg.qr(z),),
+    "qr wide": lambda z: (*mg.linalg.qr(z),),
+    "qr complete tall": lambda z: completed(mg.linalg.qr(z, mode="complete").Q),
+    "slogdet": lambda z: (*mg.linalg.slogdet(z),),
+    "solve": lambda z: mg.linalg.solve(z, 1j * z[0]),
+    "solve_triangular": lambda z: mg.linalg.solve_triangular(z, 1j * z, upper=True),
+    "svd": lambda z: (*invariant("svd")(z), product(mg, "svd")(z)[1]),
+    "svd tall": lambda z: (*invariant("svd", full_matrices=False)(z),),
+    "svd wide": lambda z: (*invariant("svd", full_matrices=False)(z), polar(z)),
+    "svd complete tall": lambda z: completed(mg.linalg.svd(z).U),
+}
+
+
+def completed(q):
+    """The projection on what the columns after the second span."""
+    return q[:, 2:] @ adjoint(q[:, 2:])
+
+
+def polar(z):
+    """The unitary factor of a matrix, to which both sides' phases contribute."""
+    u, _, vh = mg.linalg.svd(z, full_matrices=False)
+    return u @ vh
+
+
+@pytest.mark.parametrize("name", COMPLEX_DERIVATIVES)
+def test_complex_derivatives(name):
+    shape = (3, 2) if "tall" in name else (2, 3) if "wide" in name else (2, 2)
+    parts = np.random.default_rng(2).normal(size=(2, *shape)) + 2 * np.eye(*shape)
+
+    def f(a, b):
+        found = COMPLEX_DERIVATIVES[name](a + 1j * b)
+        ys = [found] if isinstance(found, Tensor) else found
+        return [part for y in ys for part in ([y.real, y.imag] if y.dtype.kind == "c" else [y])]
+
+    assert mg.gradcheck(f, [tensor(part) for part in parts], order=2, fast=True)
+
+
+def gradient(f, x):
+    x = tensor(x, requires_grad=True)
+    f(x).backward()
+    return x.grad.numpy()
+
+
+RANKS = {1: np.outer([1.0, 2, 3], [1, -1, 2]), 0: np.zeros((3, 3)), 2: np.diag([0.5, 0, 2])}
+
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_determinants_of_singular_matrices_have_exact_derivatives(rank):
+    assert mg.gradcheck(mg.linalg.det, [tensor(RANKS[rank])], order=2)
+
+
+def test_the_logarithm_of_no_determinant_can_be_masked():
+    def masked(x):
+        sign, logabsdet = mg.linalg.slogdet(x)
+        return mg.where(sign != 0, logabsdet, 0).sum()
+
+    x = np.stack([np.ones((2, 2)), 2 * np.eye(2)])
+    assert gradient(masked, x).tolist() == [[[0, 0], [0, 0]], [[0.5, 0], [0, 0.5]]]
+    found = gradient(lambda x: mg.linalg.slogdet(x).logabsdet.sum(), x)
+    assert np.isnan(found[0]).all() and not np.isnan(found[1]).any()
+
+
+def of_eigenvalues(f):
+    """V f(λ) Vᵀ."""
+
+    def of(x):
+        values, vectors = mg.linalg.eigh(x)
+        return (vectors * f(values)[..., None, :]) @ vectors.mT
+
+    return of
+
+
+ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+TWINS = (ROTATION * [1.0, 1.0, 1.0, 2.0]) @ ROTATION.T  # its equal eigenvalues differ by rounding
+
+
+def test_traces_of_functions_of_matrices_with_equal_eigenvalues():
+    squared = of_eigenvalues(mg.square)
+    for x in (np.eye(3), np.zeros((3, 3)), TWINS):
+        found = gradient(lambda x: mg.linalg.trace(squared(x)), x)
+        np.testing.assert_allclose(found, 2 * x, atol=1e-13)
+    found = gradient(lambda x: mg.log(mg.linalg.eigvalsh(x)).sum(), TWINS)
+    np.testing.assert_allclose(found, np.linalg.inv(TWINS), atol=1e-13)
+
+
+def test_projections_on_all_vectors_of_an_eigenvalue():
+    weights = RNG.normal(size=(4, 4))
+
+    def projected(x):
+        vectors = mg.linalg.eigh((x + x.mT) / 2).eigenvectors[:, :3]
+        return ((vectors @ vectors.mT) * tensor(weights)).sum()
+
+    assert mg.gradcheck(projected, [tensor(TWINS)])
+
+
+def test_between_equal_eigenvalues_the_derivative_of_a_function_is_missing():
+    found = gradient(lambda x: of_eigenvalues(mg.square)(x).sum(), np.eye(2))
+    assert found.tolist() == [[2, 0], [0, 2]]  # of x @ x it is 2 everywhere
+    assert gradient(lambda x: (x @ x).sum(), np.eye(2)).tolist() == [[2, 2], [2, 2]]
+
+
+@pytest.mark.parametrize("full_matrices", [False, True])
+def test_functions_of_equal_singular_values(full_matrices):
+    def put_together(x):
+        u, s, vh = mg.linalg.svd(x, full_matrices=full_matrices)
+        k = s.shape[-1]
+        return mg.square((u[..., :k] * s) @ vh[..., :k, :]).sum()
+
+    deficient = np.outer([1.0, 2, 2], [2.0, 1]) / 3
+    for x in (np.eye(3), np.zeros((2, 3)), TWINS, deficient):
+        np.testing.assert_allclose(gradient(put_together, x), 2 * x, atol=1e-13)
+        found = gradient(lambda x: mg.square(mg.linalg.svdvals(x)).sum(), x)
+        np.testing.assert_allclose(found, 2 * x, atol=1e-13)
+
+
+def test_norms_where_singular_values_are_equal_or_0():
+    nuclear = gradient(lambda x: mg.linalg.matrix_norm(x, ord="nuc"), np.outer([3.0, 4], [0, 2.0]))
+    np.testing.assert_allclose(nuclear, [[0, 0.6], [0, 0.8]], atol=1e-15)
+    for ord in (2, -2):
+        found = gradient(lambda x, ord=ord: mg.linalg.matrix_norm(x, ord=ord), np.eye(2))
+        np.testing.assert_allclose(found, np.eye(2) / 2, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["cholesky", "eigh", "eigvalsh"])
+def test_gradients_are_symmetric_as_in_pytorch(name):
+    torch = pytest.importorskip("torch", reason="compares with torch (the extra minigrad[compare])")
+    weights = RNG.normal(size=(3, 3))
+
+    def f(xp, weights):
+        def of(x):
+            found = getattr(xp.linalg, name)(x)
+            if name == "eigh":
+                return (found[0] * weights[0]).sum() + (abs(found[1]) * weights).sum()
+            return (found * weights).sum()
+
+        return of
+
+    x = POSITIVE[0].real
+    theirs = torch.tensor(x, requires_grad=True)
+    f(torch, torch.tensor(weights))(theirs).backward()
+    found = gradient(f(mg, tensor(weights)), x)
+    np.testing.assert_allclose(found, theirs.grad.numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found, found.T, rtol=1e-10, atol=1e-12)
+
+
+def test_the_other_triangle_is_not_read():
+    x = np.array([[2.0, np.nan], [1.0, 4.0]])
+    found = mg.linalg.solve_triangular(tensor(x), tensor([2.0, 5.0]), upper=False)
+    assert found.tolist() == [1, 1]
+    y = tensor(np.ones(2))
+    found = gradient(lambda x: mg.linalg.solve_triangular(x, y, upper=False).sum(), x)
+    assert found[0, 1] == 0 and not np.isnan(found).any()
+
+
+LEAST_SQUARES = {
+    "tall": (RNG.normal(size=(4, 2)), RNG.normal(size=(4, 3))),
+    "vector": (RNG.normal(size=(4, 2)), RNG.normal(size=4)),
+    "wide": (RNG.normal(size=(2, 4)), RNG.normal(size=(2, 1))),
+    "square": (RNG.normal(size=(3, 3)), RNG.normal(size=3)),
+    "complex": (WIDE.T, WIDE[0] * WIDE[1]),
+}
+
+
+@pytest.mark.parametrize("name", LEAST_SQUARES)
+def test_least_squares(name):
+    x, y = LEAST_SQUARES[name]
+    found, wanted = mg.linalg.lstsq(tensor(x), tensor(y)), np.linalg.lstsq(x, y)
+    for part, value in zip(found, wanted, strict=True):
+        assert part.shape == np.shape(value)
+        np.testing.assert_allclose(part.numpy(), value, rtol=1e-11)
+    assert found._fields == ("solution", "residuals", "rank", "singular_values")
+
+
+def test_least_squares_of_batches_and_without_full_rank():
+    x = np.stack([np.ones((3, 2)), np.eye(3, 2)])
+    solution, residuals, rank, _ = mg.linalg.lstsq(tensor(x), tensor(np.array([1.0, 2, 6])))
+    np.testing.assert_allclose(solution.numpy(), [[1.5, 1.5], [1, 2]], rtol=1e-14)
+    np.testing.assert_allclose(residuals.numpy(), [[14], [36]], rtol=1e-14)
+    assert rank.tolist() == [1, 2]
+    scaled = mg.linalg.lstsq(tensor(np.diag([1.0, 0.1])), tensor([1.0, 1.0]), rcond=0.5)
+    np.testing.assert_allclose(scaled.solution.numpy(), [1, 0], atol=1e-15)
+    assert scaled.rank.item() == 1
+
+
+#: How many arrays the tape keeps: no more than PyTorch's.
+KEPT = {
+    "cholesky": 1,
+    "det": 1,
+    "eigh": 2,
+    "eigvalsh": 1,
+    "inv": 1,
+    "pinv": 2,
+    "qr": 2,
+    "slogdet": 2,
+    "svd": 3,
+    "svdvals": 1,
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_the_tape_keeps(name):
+    found = getattr(mg.linalg, name)(tensor(POSITIVE.real).requires_grad_())
+    node = (found[-1] if isinstance(found, tuple) else found).node
+    assert sum(isinstance(value, Tensor) for value in node.saved) == KEPT[name]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 2, 2), (0, 3), (3, 0), (2, 0, 3)])
+def test_derivatives_of_nothing(shape):
+    names = ["pinv", "qr", "svd", "svdvals"]
+    if shape[-1] == shape[-2]:
+        names += ["cholesky", "det", "eigh", "eigvalsh", "inv", "slogdet"]
+    for name in names:
+        x = tensor(np.zeros(shape), requires_grad=True)
+        found = getattr(mg.linalg, name)(x)
+        sum(part.sum() for part in (found if isinstance(found, tuple) else [found])).backward()
+        assert x.grad.shape == shape
+
+
+@pytest.mark.parametrize("name", ["cholesky", "det", "inv", "pinv", "svdvals"])
+def test_halves_are_rounded_once(name):
+    x = POSITIVE.real.astype(np.float16)
+    found, wide = (
+        gradient(lambda x: getattr(mg.linalg, name)(x).sum(), y) for y in (x, x.astype(np.float32))
+    )
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, wide, rtol=1e-3, atol=1e-6)
+
+
+def test_halves_beside_other_dtypes():
+    half, single = (tensor(POSITIVE[0].real.astype(d)) for d in (np.float16, np.float32))
+    integers = tensor(np.arange(3))
+    assert mg.linalg.solve(half, half).dtype == np.float16
+    assert mg.linalg.solve(half, integers).dtype == np.float16
+    assert mg.linalg.solve(half, single).dtype == np.float32
+    assert mg.linalg.solve(single, half).dtype == np.float32
