@@ -63,6 +63,12 @@ class Twin:
 REDUCTIONS = ["none", "mean", "sum"]
 LOGITS, LABELS = normal(4, 3, 2), whole(0, 3, 4, 2)
 WEIGHT = np.array([0.5, 2.0, 1.0])
+STEPS, STATES = normal(3, 2, 2), [normal(4, 2, 3), normal(4, 2, 3)]
+LAYERED = [
+    {"num_layers": 2, "bidirectional": True},
+    {"batch_first": True},
+    {"num_layers": 2, "bias": False},
+]
 
 TWINS = [
     Twin(
@@ -294,6 +300,45 @@ TWINS = [
             label_smoothing=[0.0, 0.1],
         ),
     ),
+    *(
+        Twin(
+            name,
+            [[STEPS]],
+            [{"input_size": 2, "hidden_size": 3, **more} for more in ({}, *LAYERED, *extra)],
+            modes=(True,),
+        )
+        for name, extra in {
+            "RNN": [{"nonlinearity": "relu"}],
+            "LSTM": [{"num_layers": 2, "bidirectional": True, "proj_size": 2}],
+            "GRU": [],
+        }.items()
+    ),
+    *(
+        Twin(
+            name,
+            [[STEPS, state], [normal(3, 2), unbatched]],
+            [{"input_size": 2, "hidden_size": 3, "num_layers": 2, "bidirectional": True}],
+            modes=(False,),
+        )
+        for name, state, unbatched in (
+            ("RNN", STATES[0], normal(4, 3)),
+            ("LSTM", STATES, [normal(4, 3), normal(4, 3)]),
+            ("GRU", STATES[0], normal(4, 3)),
+        )
+    ),
+    *(
+        Twin(
+            name,
+            [[normal(2)], [normal(4, 2), state]],
+            [{"input_size": 2, "hidden_size": 3, **more} for more in ({}, *extra)],
+            modes=(True,),
+        )
+        for name, state, extra in (
+            ("RNNCell", normal(4, 3), [{"nonlinearity": "relu"}]),
+            ("LSTMCell", [normal(4, 3), normal(4, 3)], []),
+            ("GRUCell", normal(4, 3), [{"bias": False}]),
+        )
+    ),
     Twin(
         "CrossEntropyLoss",
         [[LOGITS, lambda rng: rng.dirichlet(np.ones(3), (4, 2)).transpose(0, 2, 1)]],
@@ -356,7 +401,10 @@ def assert_close(found, wanted, note):
 
 def drawn(makers, rng):
     """Return fresh arguments; those of one drawing differ between calls."""
-    return [make(rng) if callable(make) else make for make in makers]
+    return [
+        drawn(make, rng) if isinstance(make, list) else make(rng) if callable(make) else make
+        for make in makers
+    ]
 
 
 @pytest.mark.parametrize(("twin", "options", "call", "training"), CASES)

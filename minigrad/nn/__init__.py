@@ -48,6 +48,7 @@ from .pooling import (
     MaxPool2d,
     Upsample,
 )
+from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .shape import Flatten, Identity
 from .stateless import functional_call
 from .summary import Summary
@@ -58,6 +59,9 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AvgPool1d",
@@ -82,6 +86,10 @@ __all__ = [
     "Identity",
     "L1Loss",
     "LayerNorm",
+    "GRUCell",
+    "Identity",
+    "L1Loss",
+    "LSTMCell",
     "LazyLinear",
     "LeakyReLU",
     "Linear",
@@ -99,6 +107,7 @@ __all__ = [
     "PReLU",
     "Parameter",
     "RMSNorm",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "Sequential",

