@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import nn
 from minigrad.nn import functional as F
 
 RNG = np.random.default_rng(3)
@@ -113,3 +114,112 @@ def test_the_tape_keeps_no_probabilities():
     out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
     kept = sum(x.size for x in out.node.saved if isinstance(x, mg.Tensor))
     assert kept == query.size + key.size + value.size + out.size + 2 * 50
+
+
+def heads(**options):
+    """Return a layer whose biases are not 0, and its inputs."""
+    layer = nn.MultiheadAttention(4, 2, batch_first=True, **options)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return layer, drawn(2, 3, 4, dtype=mg.float32)
+
+
+def assert_equal(found, wanted):
+    np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), 1e-5, 1e-6)
+
+
+def test_self_attention_is_attention_of_three_copies(on_each_backend):
+    layer, x = heads()
+    copies = [x.detach().requires_grad_() for _ in range(3)]
+    out, weights = layer(x, x, x)
+    apart, weights_apart = layer(*copies)
+    assert_equal(out, apart)
+    assert_equal(weights, weights_apart)
+    (out.sum() + (weights * weights).sum()).backward()
+    (apart.sum() + (weights_apart * weights_apart).sum()).backward()
+    assert_equal(x.grad, copies[0].grad + copies[1].grad + copies[2].grad)
+
+
+CAUSAL = np.triu(np.ones((3, 3), bool), 1)
+PADDING = np.array([[False, False, True], [False, False, False]])
+
+
+@pytest.mark.parametrize("options", [{}, {"add_bias_kv": True, "add_zero_attn": True}])
+def test_masks_may_be_of_any_kind(options, on_each_backend):
+    layer, x = heads(**options)
+    biases = np.where(CAUSAL, -np.inf, 0)
+    wanted, weights = layer(x, x, x, attn_mask=CAUSAL, key_padding_mask=PADDING)
+    for call in (
+        {"attn_mask": biases, "key_padding_mask": PADDING},
+        {"attn_mask": CAUSAL, "key_padding_mask": np.where(PADDING, -np.inf, 0)},
+        {"attn_mask": np.stack([CAUSAL] * 4), "key_padding_mask": PADDING},
+        {"is_causal": True, "key_padding_mask": PADDING},
+        {"is_causal": True, "attn_mask": CAUSAL, "key_padding_mask": PADDING},
+        {"attn_mask": (CAUSAL | PADDING[:, None, None]).repeat(2, 1).reshape(4, 3, 3)},
+    ):
+        out, found = layer(x, x, x, **call)
+        assert_equal(out, wanted)
+        assert_equal(found, weights)
+        assert_equal(layer(x, x, x, need_weights=False, **call)[0], wanted)
+    assert_equal(layer(x, x, x, is_causal=True)[0], layer(x, x, x, attn_mask=CAUSAL)[0])
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_a_sequence_that_is_all_padding_gives_the_bias(need_weights, on_each_backend):
+    layer, x = heads()
+    padding = np.array([[True] * 3, [False] * 3])
+    out, weights = layer(x, x, x, key_padding_mask=padding, need_weights=need_weights)
+    assert_equal(out[0], mg.stack([layer.out_proj.bias] * 3))
+    assert (weights is None) != need_weights
+    (out.sum() if weights is None else out.sum() + weights.sum()).backward()
+    for tensor in (x, *layer.parameters()):
+        assert np.isfinite(tensor.grad.numpy()).all()
+    assert not x.grad[0].numpy().any()
+
+
+def test_weights_are_those_before_dropout(on_each_backend):
+    layer, x = heads(dropout=0.5)
+    dropped, weights = layer(x, x, x)
+    out, wanted = layer.eval()(x, x, x)
+    assert_equal(weights, wanted)
+    assert np.abs((out - dropped).detach().numpy()).max() > 1e-3
+
+
+def test_an_empty_batch(on_each_backend):
+    layer, _ = heads()
+    x = drawn(0, 3, 4, dtype=mg.float32)
+    out, weights = layer(x, x, x)
+    assert (out.shape, weights.shape) == ((0, 3, 4), (0, 3, 3))
+    out.sum().backward()
+    assert not layer.in_proj_weight.grad.numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda m, x: nn.MultiheadAttention(5, 2), ValueError, "multiple of num_heads, got 5 and"),
+        (lambda m, x: nn.MultiheadAttention(4, 2, dropout=2), ValueError, r"\[0, 1\], got 2"),
+        (lambda m, x: m(x, x, x[..., :3]), ValueError, r"\(batch, time, features\).*\(2, 3, 3\)"),
+        (lambda m, x: m(x, x[:1], x[:1]), ValueError, r"one batch; got \(2, 3, 4\), \(1, 3, 4\)"),
+        (lambda m, x: m(x, x[:, :2], x), ValueError, "as many steps in key and value"),
+        (lambda m, x: m(x[0, 0], x, x), ValueError, r"got \(4,\), \(2, 3, 4\)"),
+        (
+            lambda m, x: m(x, x, x, attn_mask=CAUSAL[:2]),
+            ValueError,
+            r"attn_mask of shape \(3, 3\) or \(4, 3, 3\), got \(2, 3\)",
+        ),
+        (
+            lambda m, x: m(x, x, x, key_padding_mask=PADDING.T),
+            ValueError,
+            r"key_padding_mask of shape \(2, 3\), got \(3, 2\)",
+        ),
+        (
+            lambda m, x: m(x, x, x, attn_mask=CAUSAL.astype(int)),
+            TypeError,
+            "attn_mask is of booleans, true where a key is masked out.*int64",
+        ),
+    ],
+)
+def test_errors_of_multi_head_attention(call, error, says):
+    with pytest.raises(error, match=says):
+        call(*heads())

@@ -64,6 +64,8 @@ REDUCTIONS = ["none", "mean", "sum"]
 LOGITS, LABELS = normal(4, 3, 2), whole(0, 3, 4, 2)
 WEIGHT = np.array([0.5, 2.0, 1.0])
 STEPS, STATES = normal(3, 2, 2), [normal(4, 2, 3), normal(4, 2, 3)]
+LATER = np.triu(np.ones((3, 4), bool), 1)  # in MultiheadAttention, true is masked out
+PADDING = np.array([[False, False, True, False], [False, False, False, True]])
 LAYERED = [
     {"num_layers": 2, "bidirectional": True},
     {"batch_first": True},
@@ -300,6 +302,38 @@ TWINS = [
             label_smoothing=[0.0, 0.1],
         ),
     ),
+    Twin(  # with its weights, over every kind of mask
+        "MultiheadAttention",
+        [[normal(3, 2, 4), normal(4, 2, 4), normal(4, 2, 4)]],
+        [
+            {"embed_dim": 4, "num_heads": 2},
+            {"embed_dim": 4, "num_heads": 2, "add_bias_kv": True, "add_zero_attn": True},
+        ],
+        [
+            {},
+            {"attn_mask": LATER, "average_attn_weights": False},
+            {"attn_mask": np.where(LATER, -1.5, 0.5), "key_padding_mask": -PADDING.astype(float)},
+            {"attn_mask": np.stack([LATER] * 4), "key_padding_mask": PADDING},
+            {"need_weights": False, "key_padding_mask": PADDING},
+        ],
+        modes=(True,),
+    ),
+    Twin(
+        "MultiheadAttention",
+        [[normal(2, 3, 4), normal(2, 4, 3), normal(2, 4, 5)]],
+        grid(
+            embed_dim=[4], num_heads=[2], kdim=[3], vdim=[5], batch_first=[True], bias=[True, False]
+        ),
+        [{}, {"need_weights": False, "attn_mask": LATER, "is_causal": True}],
+        modes=(True,),
+    ),
+    Twin(
+        "MultiheadAttention",
+        [[normal(3, 4), normal(4, 4), normal(4, 4)]],
+        grid(embed_dim=[4], num_heads=[2], batch_first=[True, False]),
+        [{"average_attn_weights": average} for average in (True, False)],
+        modes=(False,),
+    ),
     *(
         Twin(
             name,
@@ -353,7 +387,11 @@ CASES = [
         call,
         training,
         id="-".join(
-            [twin.name, *map(str, {**options, **call}.values()), "train" if training else "eval"]
+            [
+                twin.name,
+                *(str(getattr(value, "shape", value)) for value in {**options, **call}.values()),
+                "train" if training else "eval",
+            ]
         ),
     )
     for twin in TWINS
