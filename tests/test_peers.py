@@ -324,8 +324,6 @@ TORCH = {
     ),
     "slogdet": called(matrices, "slogdet"),
     "eigh": eigh_of(torch),
-    "qr": qr_of(torch),
-    "svd": svd_of(torch),
     "einsum": einsum_of(torch),
     "qr": unless_completed(qr_of),
     "svd": unless_completed(svd_of),

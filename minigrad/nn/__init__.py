@@ -23,11 +23,9 @@ from .activation import (
     Softplus,
     Tanh,
 )
-from .activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from .attention import MultiheadAttention
 from .container import ModuleDict, ModuleList, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from .dropout import Dropout
 from .dropout import Dropout, Dropout1d, Dropout2d
 from .embedding import Embedding
 from .linear import LazyLinear, Linear
@@ -60,38 +58,36 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
-    "SELU",
     "GRU",
     "LSTM",
     "RNN",
+    "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AvgPool1d",
     "AvgPool2d",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Conv1d",
     "Conv2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
-    "BatchNorm1d",
-    "BatchNorm2d",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "Identity",
     "L1Loss",
-    "LayerNorm",
-    "GRUCell",
-    "Identity",
-    "L1Loss",
     "LSTMCell",
+    "LayerNorm",
     "LazyLinear",
     "LeakyReLU",
     "Linear",
