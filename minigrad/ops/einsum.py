@@ -174,7 +174,7 @@ def _next_pair(factors: Sequence[Factor], output: Sequence[str]) -> tuple[int, i
 
 
 def _product(
-    x: Tensor, of_x: Sequence[str], y: Tensor, of_y: Sequence[str], wanted: Collection[str]
+    x: Tensor, of_x: list[str], y: Tensor, of_y: list[str], wanted: Collection[str]
 ) -> Factor:
     """Multiply two tensors: a product of matrices where something is summed."""
     lengths = _lengths_of(x, of_x, y, of_y)
@@ -182,26 +182,20 @@ def _product(
     inner = [label for label in of_x if label in of_y and label not in wanted]
     rows = [label for label in of_x if label not in of_y]
     columns = [label for label in of_y if label not in of_x]
-
-    def shape(labels: Sequence[str]) -> list[int]:
-        return [lengths[label] for label in labels]
-
+    b, i, r, c = ([lengths[label] for label in labels] for labels in (batch, inner, rows, columns))
     if inner:
-        r, k, c = (math.prod(shape(labels)) for labels in (rows, inner, columns))
-        left = _arranged(x, of_x, [*batch, *rows, *inner], [*shape(batch), r, k])
-        right = _arranged(y, of_y, [*batch, *inner, *columns], [*shape(batch), k, c])
+        left = _arranged(x, of_x, batch + rows + inner, (*b, math.prod(r), math.prod(i)))
+        right = _arranged(y, of_y, batch + inner + columns, (*b, math.prod(i), math.prod(c)))
         product = left @ right
     else:
-        left = _arranged(x, of_x, [*batch, *rows], shape([*batch, *rows]) + [1] * len(columns))
-        right = _arranged(
-            y, of_y, [*batch, *columns], shape(batch) + [1] * len(rows) + shape(columns)
-        )
+        left = _arranged(x, of_x, batch + rows, (*b, *r, *[1] * len(c)))
+        right = _arranged(y, of_y, batch + columns, (*b, *[1] * len(r), *c))
         product = left * right
-    labels = [*batch, *rows, *columns]
-    return reshape(product, shape(labels)), labels
+    labels = batch + rows + columns
+    return _arranged(product, labels, labels, (*b, *r, *c)), labels
 
 
-def _arranged(
-    x: Tensor, labels: Sequence[str], order: Sequence[str], shape: Sequence[int]
-) -> Tensor:
-    return reshape(permute_dims(x, [labels.index(label) for label in order]), tuple(shape))
+def _arranged(x: Tensor, labels: list[str], order: list[str], shape: tuple[int, ...]) -> Tensor:
+    if order != labels:
+        x = permute_dims(x, [labels.index(label) for label in order])
+    return x if x.shape == shape else reshape(x, shape)
