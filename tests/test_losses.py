@@ -11,6 +11,7 @@ from minigrad import nn
 from minigrad.nn import functional as F
 
 X = np.random.default_rng(0).normal(size=(3, 4))
+SHARES = np.random.default_rng(2).random(X.shape)
 
 
 pytestmark = pytest.mark.usefixtures("on_each_backend")
@@ -33,6 +34,8 @@ LOSSES = {
     "l1": (lambda: nn.L1Loss(), 2 * X, np.abs(X).mean()),
     "smooth l1": (lambda: nn.SmoothL1Loss(beta=100), 2 * X, (X**2 / 200).mean()),
     "smooth l1 without squares": (lambda: nn.SmoothL1Loss("sum", 0), 2 * X, np.abs(X).sum()),
+    "huber": (lambda: nn.HuberLoss(delta=100), 2 * X, (X**2 / 2).mean()),
+    "kl": (lambda: nn.KLDivLoss(), SHARES, (SHARES * (np.log(SHARES) - X)).mean()),
     "bce": (lambda: nn.BCEWithLogitsLoss(), 0 * X, np.log1p(np.exp(X)).mean()),
     "bce weights": (
         lambda: nn.BCEWithLogitsLoss(WEIGHT, "none", pos_weight=tensor(2.0)),
@@ -67,6 +70,7 @@ def test_losses(criterion, target, expected):
     [
         (nn.CrossEntropyLoss, "weight"),
         (nn.NLLLoss, "weight"),
+        (nn.BCELoss, "weight"),
         (nn.BCEWithLogitsLoss, "weight"),
         (nn.BCEWithLogitsLoss, "pos_weight"),
     ],
@@ -83,7 +87,6 @@ def test_the_factors_of_a_loss_are_buffers(kind, name):
 
 REDUCTIONS = ("none", "sum", "mean")
 NEAR = X + np.random.default_rng(1).normal(size=X.shape)
-SHARES = np.random.default_rng(2).random(X.shape)
 HITS = (SHARES > 0.5).astype(float)
 FACTORS = np.array([0.5, 1.0, 2.0, 0.0])
 SPREAD = np.random.default_rng(3).random((3, 1))
@@ -152,6 +155,9 @@ def test_one_hot_is_pytorchs(shape, num_classes):
 
 
 TWICE = {
+    "huber": lambda x, t: F.huber_loss(x, t, delta=0.7),
+    "kl": lambda x, t: F.kl_div(x, t),
+    "kl of logarithms": lambda x, t: F.kl_div(x, t, "batchmean", log_target=True),
     "smooth_l1": lambda x, t: F.smooth_l1_loss(x, t, beta=0.7),
     "smooth_l1 none": lambda x, t: F.smooth_l1_loss(x, t, "none", beta=0.7),
     "l1": lambda x, t: F.l1_loss(x, t) ** 2,
@@ -185,7 +191,7 @@ def test_the_ends_of_the_range(dtype):
     assert loss.dtype == x.grad.dtype == dtype
     assert loss.tolist() == np.array([0, 0, 1e4, 1e4], dtype).tolist()
     assert x.grad.tolist() == [0, 0, -1, 1]
-    for function in (F.l1_loss, F.smooth_l1_loss):
+    for function in (F.l1_loss, F.smooth_l1_loss, F.huber_loss):
         x = tensor(far, requires_grad=True)
         loss = function(x, np.zeros(4, dtype), "none")
         loss.backward(np.ones(4, dtype))
@@ -205,6 +211,43 @@ def test_sure_logits_and_infinite_log_probabilities():
     assert log_p.grad.tolist() == [[-1, 0], [0, 0]]
 
 
+def test_a_target_of_probability_0_counts_nothing():
+    log_p = tensor([-np.inf, 0.0], requires_grad=True)
+    loss = F.kl_div(log_p, [0.0, 1.0], "sum")
+    loss.backward()
+    assert (loss.item(), log_p.grad.tolist()) == (0, [0, -1])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_sure_probabilities(dtype):
+    p = tensor(np.array([0, 1, 0, 1], dtype), requires_grad=True)
+    loss = F.binary_cross_entropy(p, np.array([0, 1, 1, 0], dtype), reduction="none")
+    assert (loss.dtype, loss.tolist()) == (dtype, [0, 0, 100, 100])
+    loss[:2].sum().backward()
+    assert p.grad.tolist() == [0, 0, 0, 0]
+
+
+def test_divergence_of_a_batch():
+    loss = F.kl_div(tensor(X), np.log(SHARES), "batchmean", log_target=True)
+    expected = (SHARES * (np.log(SHARES) - X)).sum() / 3
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+    assert F.kl_div(tensor(np.zeros((0, 2))), np.zeros((0, 2)), "batchmean").item() == 0
+
+
+def test_half_precision_over_more_classes_than_it_counts():
+    """The sum of the exponentials is beyond what float16 holds."""
+    logits = tensor(np.zeros((1, 70_000), np.float16), requires_grad=True)
+    labels = np.array([3])
+    loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
+    loss.backward()
+    gradient = np.full(70_000, 0.9 / 70_000)
+    gradient[3] -= 0.9
+    np.testing.assert_allclose(loss.item(), np.log(70_000), rtol=1e-3)
+    np.testing.assert_allclose(logits.grad.numpy()[0], gradient, rtol=4e-3, atol=1e-7)
+    for found in (F.log_softmax(logits).detach(), mg.log(F.softmax(logits)).detach()):
+        np.testing.assert_allclose(found.numpy(), -np.log(70_000), rtol=1e-3)
+
+
 @pytest.mark.parametrize("weight", [None, [1.0, 2.0]])
 @pytest.mark.parametrize("labels", [[-100, -100], np.empty(0, np.int64)], ids=str)
 def test_nll_without_a_valid_row(labels, weight):
@@ -219,6 +262,9 @@ EMPTY = {
     "mse": (F.mse_loss, "all"),
     "l1": (F.l1_loss, "all"),
     "smooth l1": (F.smooth_l1_loss, "all"),
+    "huber": (F.huber_loss, "all"),
+    "kl": (F.kl_div, "all"),
+    "bce of probabilities": (F.binary_cross_entropy, "all"),
     "bce": (F.binary_cross_entropy_with_logits, "all"),
     "ce of probabilities": (F.cross_entropy, "probabilities"),
     "ce of labels": (F.cross_entropy, "labels"),
@@ -284,13 +330,22 @@ REFUSED = {
         lambda: nn.SmoothL1Loss(beta=-1)(ones(2), ones(2)),
         "smooth_l1_loss: beta must be at least 0, got -1",
     ),
+    "delta": (
+        lambda: F.huber_loss(ones(2), ones(2), delta=0),
+        "huber_loss: delta .* above 0, got 0",
+    ),
+    "kl": (lambda: F.kl_div(ones(2), ones(3)), r"kl_div: .*\(2,\).*\(3,\)"),
+    "bce of probabilities": (
+        lambda: nn.BCELoss()(1.5 * ones(2), ones(2)).item(),
+        r"binary_cross_entropy: .*\[0, 1\]; got 1",
+    ),
     "bce": (
         lambda: nn.BCEWithLogitsLoss()(ones(2, 1), ones(2)),
         r"binary_cross_entropy_with_logits: .*\(2, 1\).*\(2,\)",
     ),
     "weight": (
         lambda: nn.BCEWithLogitsLoss([1.0, 2.0, 3.0])(ones(2), ones(2)),
-        r"binary_.*: weight of shape \(3,\) does not broadcast to logits of shape \(2,\)",
+        r"binary_.*: weight of shape \(3,\) does not broadcast to the prediction of shape \(2,\)",
     ),
     "pos_weight": (
         lambda: nn.BCEWithLogitsLoss(pos_weight=np.ones((2, 2)))(ones(2), ones(2)),

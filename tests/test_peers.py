@@ -235,6 +235,9 @@ TORCH = {
     **with_keywords(torch, "round"),
     **with_keywords(functional, "softplus gelu elu celu leaky_relu hardtanh"),
     **same(functional, "silu mish selu relu6 hardsigmoid hardswish prelu glu"),
+    "binary_cross_entropy": lambda p, target: functional.binary_cross_entropy(
+        p, target, reduction="none"
+    ),
     "embedding": lambda indices, weight, **params: functional.embedding(
         indices.long(), weight, **params
     ),

@@ -28,6 +28,10 @@ def normal(*shape):
     return lambda rng: rng.normal(size=shape)
 
 
+def probabilities(*shape):
+    return lambda rng: rng.random(shape)
+
+
 def whole(low, high, *shape):
     """Return what draws an integer input."""
     return lambda rng: rng.integers(low, high, shape)
@@ -281,6 +285,22 @@ TWINS = [
     ),
     Twin(
         "SmoothL1Loss", [[normal(2, 3), normal(2, 3)]], grid(reduction=REDUCTIONS, beta=[0.5, 1.0])
+    ),
+    Twin("HuberLoss", [[normal(2, 3), normal(2, 3)]], grid(reduction=REDUCTIONS, delta=[0.5, 1.0])),
+    *(
+        Twin(
+            "KLDivLoss",
+            [[normal(2, 3), target]],
+            grid(reduction=["none", "sum", "batchmean"], log_target=[log_target]),
+            modes=(True,),
+        )
+        for log_target, target in ((False, probabilities(2, 3)), (True, normal(2, 3)))
+    ),
+    Twin(
+        "BCELoss",
+        [[probabilities(2, 3), probabilities(2, 3)]],
+        grid(reduction=REDUCTIONS, weight=[None, WEIGHT]),
+        modes=(True,),
     ),
     Twin(
         "BCEWithLogitsLoss",

@@ -47,6 +47,44 @@ class SmoothL1Loss(_Loss):
         return F.smooth_l1_loss(prediction, target, self.reduction, self.beta)
 
 
+class HuberLoss(_Loss):
+    """Squares near 0, absolute differences beyond ±delta; the arguments of `huber_loss`."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.delta = delta
+
+    def forward(self, prediction: Tensor, target: Any) -> Tensor:
+        return F.huber_loss(prediction, target, self.reduction, self.delta)
+
+
+class KLDivLoss(_Loss):
+    """target · (log target - log_p); the arguments are those of `kl_div`."""
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction)
+        self.log_target = log_target
+
+    def forward(self, log_p: Tensor, target: Any) -> Tensor:
+        return F.kl_div(log_p, target, self.reduction, self.log_target)
+
+
+class BCELoss(_Loss):
+    """-target · log p - (1 - target) · log(1 - p) for probabilities p.
+
+    The arguments are those of `binary_cross_entropy`. weight: a tensor, an array or None; a buffer.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._register_factors("weight", weight)
+
+    def forward(self, p: Tensor, target: Any) -> Tensor:
+        return F.binary_cross_entropy(p, target, self.weight, self.reduction)
+
+
 class BCEWithLogitsLoss(_Loss):
     """-target · log p - (1 - target) · log(1 - p) for p = sigmoid(logits).
 

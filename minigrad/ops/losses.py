@@ -3,19 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..engine import Op, Tensor, apply
 from .activations import log_softmax, sum_along
 from .creation import asarray, astype, ones_like
-from .elementwise import absorb, elementwise, sigmoid, where
+from .elementwise import absorb, elementwise, exp, sigmoid, where
 from .neural import is_class
-from .piecewise import clip
+from .piecewise import clip, maximum
 from .predicates import equal, not_equal
-from .reductions import accurate_sum
+from .reductions import accurate_sum, narrowed, widened
 from .shape import expand_dims, permute_dims, reshape
+from .special import xlogy
 
 __all__ = [
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "huber_loss",
+    "kl_div",
     "l1_loss",
     "mse_loss",
     "nll_loss",
@@ -63,7 +69,7 @@ def _cross_entropy_forward(
     ignore_index: int,
     label_smoothing: float,
 ) -> tuple[Any, Any]:
-    classes = logits.shape[1]
+    classes, wide = logits.shape[1], widened(logits)
     outside = _refuse_labels(xp, "softmax_cross_entropy", labels, classes, ignore_index)
     target = _target_forward(
         xp,
@@ -72,9 +78,9 @@ def _cross_entropy_forward(
         classes=classes,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
-        dtype=logits.dtype,
+        dtype=wide.dtype,
     )
-    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    shifted = wide - xp.max(wide, axis=1, keepdims=True)
     weights = xp.exp(shifted)
     total = accurate_sum(xp, weights, axis=(1,), keepdims=True)
     terms = target * xp.where(target == 0, 0, shifted - xp.log(total))
@@ -82,7 +88,7 @@ def _cross_entropy_forward(
     used = (labels != ignore_index)[:, None]
     mass = xp.sum(target, axis=1, keepdims=True)
     dlogits = xp.where(used, mass * (weights / total) - target, 0)
-    return xp.astype(loss, logits.dtype), dlogits
+    return xp.astype(loss, logits.dtype), narrowed(dlogits, logits)
 
 
 def _cross_entropy_logits(
@@ -385,6 +391,87 @@ def smooth_l1_loss(
     return _reduced((limited / beta) * (difference - limited / 2), reduction)
 
 
+def huber_loss(
+    prediction: Tensor, target: Any, reduction: str = "mean", delta: float = 1.0
+) -> Tensor:
+    """Return d² / 2 for differences d up to ±delta and delta · (|d| - delta / 2) beyond.
+
+    That is delta times `smooth_l1_loss`, or the mean or sum. The mean of no differences is 0.
+    ValueError for shapes that differ and for a delta that is not above 0. Huber, "Robust estimation
+    of a location parameter" (1964).
+    """
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta must be above 0, got {delta}")
+    prediction, target = _pair("huber_loss", prediction, target, reduction)
+    return _reduced(delta * smooth_l1_loss(prediction, target, "none", delta), reduction)
+
+
+def kl_div(log_p: Tensor, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """Return target · (log target - log_p), of which the sum is the divergence of target from p.
+
+    log_p: log-probabilities. target: probabilities of the same shape, or their logarithms where
+    log_target. What has probability 0 counts nothing. reduction: "none", "sum", "mean", of all
+    elements, or "batchmean", the sum over the length of axis 0. ValueError for shapes that differ.
+    Kullback & Leibler, "On information and sufficiency" (1951).
+    """
+    of_batch = reduction == "batchmean"
+    log_p, target = _pair("kl_div", log_p, target, "sum" if of_batch else reduction)
+    if log_target:
+        terms = absorb(exp(target), target - log_p)
+    else:
+        terms = xlogy(target, target) - absorb(target, log_p)
+    if not of_batch:
+        return _reduced(terms, reduction)
+    samples = max(log_p.shape[0], 1) if log_p.ndim else 1
+    mean: Tensor = terms.sum() / samples
+    return mean
+
+
+def _probability_forward(xp: Any, p: Any, target: Any) -> Any:
+    name = "binary_cross_entropy"
+    xp.refuse((p < 0) | (p > 1), p, f"{name}: probabilities must lie in [0, 1]")
+    none, all = p <= 0, p >= 1
+    yes = xp.where(none, _MOST, xp.minimum(-xp.log(xp.where(none, 1, p)), _MOST))
+    no = xp.where(all, _MOST, xp.minimum(-xp.log1p(-xp.where(all, 0, p)), _MOST))
+    return target * yes + (1 - target) * no
+
+
+_MOST = 100.0  # what a probability of 0 costs, as in PyTorch
+
+
+def _probability_p(g: Tensor, p: Tensor, target: Tensor) -> Tensor:
+    least = 1e-12 if p.dtype != np.float16 else 2.0**-15  # finite at 0 and 1, as in PyTorch
+    return g * ((p - target) / maximum(p * (1 - p), least))
+
+
+#: -target · log p - (1 - target) · log(1 - p), each logarithm at least -100.
+_probability: Op = elementwise(
+    "binary_cross_entropy",
+    _probability_forward,
+    vjp=dict(
+        p=_probability_p,
+        target=lambda g, p: g * (_probability(p, 1.0) - _probability(p, 0.0)),
+    ),
+    floating=True,
+)
+
+
+def binary_cross_entropy(
+    p: Tensor, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """Return -target · log p - (1 - target) · log(1 - p), or the mean or sum.
+
+    p: probabilities, ValueError outside [0, 1]; a logarithm counts as -100 below that. From logits,
+    `binary_cross_entropy_with_logits` is exact. target: probabilities of p's shape. weight: factors
+    of the losses that broadcast to it. The mean of no losses is 0.
+    """
+    name = "binary_cross_entropy"
+    p, target = _pair(name, p, target, reduction)
+    weight = _factors(name, "weight", weight, p)
+    loss: Tensor = _probability(p, target)
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
 def _binary_forward(xp: Any, logits: Any, target: Any, pos_weight: Any = None) -> Any:
     yes, no = target, 1 - target
     if pos_weight is not None:
@@ -448,15 +535,15 @@ def binary_cross_entropy_with_logits(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
-def _factors(name: str, what: str, values: Any, logits: Tensor) -> Tensor | None:
-    """Return values as a tensor; ValueError unless they broadcast to the shape of logits."""
+def _factors(name: str, what: str, values: Any, prediction: Tensor) -> Tensor | None:
+    """Return values as a tensor; ValueError unless they broadcast to the prediction's shape."""
     if values is None:
         return None
-    factors = _constant(values, logits)
-    pairs = zip(reversed(factors.shape), reversed(logits.shape), strict=False)
-    if factors.ndim > logits.ndim or any(n not in (1, m) for n, m in pairs):
+    factors = _constant(values, prediction)
+    pairs = zip(reversed(factors.shape), reversed(prediction.shape), strict=False)
+    if factors.ndim > prediction.ndim or any(n not in (1, m) for n, m in pairs):
         raise ValueError(
-            f"{name}: {what} of shape {factors.shape} does not broadcast to logits of shape "
-            f"{logits.shape}"
+            f"{name}: {what} of shape {factors.shape} does not broadcast to the prediction of "
+            f"shape {prediction.shape}"
         )
     return factors

@@ -53,6 +53,8 @@ LABELLED = [
     ({"ignore_index": -100, "label_smoothing": 1.0}, None),
 ]
 
+PROBABILITY = ((0.1, 0.9),)
+
 LOSSES = {
     "cross_entropy_target": Row(
         TABLE["cross_entropy_target"],
@@ -113,13 +115,24 @@ LOSSES = {
             ),
         ),
     ),
+    "binary_cross_entropy": Row(
+        TABLE["binary_cross_entropy"],
+        lambda p, target: -target * np.log(p) - (1 - target) * np.log1p(-p),
+        tuple(Case((Reals(shape, PROBABILITY), Reals(shape, PROBABILITY))) for shape in SHAPES),
+        result=floating,
+        kinks=(Kink(([0.0, 1.0], [0.0, 1.0]), ([0.0, 0.0], [100.0, -100.0])),),
+        wrong=(
+            Wrong((np.array([0.5, 1.5]), np.ones(2)), ValueError, r"\[0, 1\]; got 1.* position 1"),
+            NO_FIT,
+        ),
+    ),
     "binary_cross_entropy_with_logits": Row(
         TABLE["binary_cross_entropy_with_logits"],
         reference_binary,
         (
-            *(Case((Reals(shape), Reals(shape, ((0.1, 0.9),)))) for shape in SHAPES),
-            Case((Reals((2, 3)), Reals((2, 3), ((0.1, 0.9),)), Reals((3,), POSITIVE))),
-            Case((Reals((2, 3)), Reals((2, 3), ((0.1, 0.9),)), Reals((), POSITIVE))),
+            *(Case((Reals(shape), Reals(shape, PROBABILITY))) for shape in SHAPES),
+            Case((Reals((2, 3)), Reals((2, 3), PROBABILITY), Reals((3,), POSITIVE))),
+            Case((Reals((2, 3)), Reals((2, 3), PROBABILITY), Reals((), POSITIVE))),
         ),
         result=floating,
         kinks=(
