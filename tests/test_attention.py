@@ -116,6 +116,13 @@ def test_the_tape_keeps_no_probabilities():
     assert kept == query.size + key.size + value.size + out.size + 2 * 50
 
 
+def test_merging_the_heads_of_the_result_copies_nothing():
+    query, key, value = drawn(2, 3, 5, 4), drawn(2, 3, 6, 4), drawn(2, 3, 6, 4)
+    out = F.scaled_dot_product_attention(query, key, value).detach()
+    merged = mg.permute_dims(out, (0, 2, 1, 3)).reshape((2, 5, 12))
+    assert np.shares_memory(merged.numpy(), out.numpy())
+
+
 def heads(**options):
     """Return a layer whose biases are not 0, and its inputs."""
     layer = nn.MultiheadAttention(4, 2, batch_first=True, **options)

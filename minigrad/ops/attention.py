@@ -77,6 +77,17 @@ _weights = Op(
 )
 
 
+def _with_heads_inside(xp: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an empty array whose axis -3 lies beside the last one in memory.
+
+    Where it is the heads, what puts them side by side is a view then, no copy that the tape keeps.
+    """
+    if len(shape) < 4:
+        return xp.empty(shape, dtype=dtype)
+    *batch, heads, length, size = shape
+    return xp.swapaxes(xp.empty((*batch, length, heads, size), dtype=dtype), -3, -2)
+
+
 def _attend_forward(
     xp: Any,
     query: Any,
@@ -101,7 +112,9 @@ def _attend_forward(
     total = xp.where(total == 0, 1, total)
     if keep is not None:
         weights = xp.where(keep, weights, 0)
-    return xp.matmul(weights, value) * (share / total), peak + xp.log(total)
+    means = xp.matmul(weights, value)
+    out = _with_heads_inside(xp, means.shape, means.dtype)
+    return xp.multiply(means, share / total, out=out), peak + xp.log(total)
 
 
 def _attend_rule(
