@@ -230,3 +230,27 @@ def test_an_empty_batch(on_each_backend):
 def test_errors_of_multi_head_attention(call, error, says):
     with pytest.raises(error, match=says):
         call(*heads())
+
+
+def test_a_causal_encoder_layer_needs_no_mask(on_each_backend):
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation=mg.tanh, batch_first=True)
+    x = drawn(2, 3, 4, dtype=mg.float32)
+    out = layer(x, is_causal=True)
+    assert_equal(out, layer(x, src_mask=CAUSAL))
+    assert_equal(out[:, :2], layer(x[:, :2], is_causal=True))
+
+
+def test_an_encoder_layer_drops_only_while_training(on_each_backend):
+    layer, x = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.5), drawn(3, 2, 4, dtype=mg.float32)
+    assert np.abs((layer(x) - layer(x)).detach().numpy()).max() > 1e-3
+    layer.eval()
+    assert_equal(layer(x), layer(x))
+
+
+@pytest.mark.parametrize(
+    ("activation", "error", "says"),
+    [("glu", ValueError, '"relu", "gelu" or a function, got \'glu\''), (3, TypeError, "got int")],
+)
+def test_errors_of_an_encoder_layer(activation, error, says):
+    with pytest.raises(error, match=says):
+        nn.TransformerEncoderLayer(4, 2, activation=activation)

@@ -354,6 +354,33 @@ TWINS = [
         [{"average_attn_weights": average} for average in (True, False)],
         modes=(False,),
     ),
+    Twin(
+        "TransformerEncoderLayer",
+        [[normal(3, 2, 4)], [normal(3, 4)]],
+        [
+            {"d_model": 4, "nhead": 2, "dim_feedforward": 6, "dropout": 0.0, **more}
+            for more in (
+                {},
+                {"activation": "gelu", "norm_first": True, "bias": False},
+                {"layer_norm_eps": 0.1},
+            )
+        ],
+        [{}, {"src_mask": LATER[:, :3], "is_causal": True}],
+    ),
+    Twin(
+        "TransformerEncoderLayer",
+        [[normal(2, 4, 4)]],
+        grid(
+            d_model=[4],
+            nhead=[2],
+            dim_feedforward=[6],
+            batch_first=[True],
+            norm_first=[True, False],
+        ),
+        [{"src_key_padding_mask": PADDING}],
+        modes=(False,),
+        drawn=False,
+    ),
     *(
         Twin(
             name,

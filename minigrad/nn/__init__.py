@@ -55,6 +55,7 @@ from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .shape import Flatten, Identity
 from .stateless import functional_call
 from .summary import Summary
+from .transformer import TransformerEncoderLayer
 
 __all__ = [
     "CELU",
@@ -123,6 +124,7 @@ __all__ = [
     "Softplus",
     "Summary",
     "Tanh",
+    "TransformerEncoderLayer",
     "Upsample",
     "functional",
     "functional_call",
