@@ -26,6 +26,11 @@ from minigrad.train import Trainer, mlp
 
 COMMANDS = ["train", "evaluate", "predict", "info"]
 QUICK = ["--epochs", "2", "--hidden", "8", "--backend", "numpy"]
+#: A quick run of each model.
+MODELS = {
+    "mlp": QUICK,
+    "cnn": [*QUICK, "--model", "cnn", "--channels", "2,3"],
+}
 
 
 def in_about(**changes):
@@ -86,6 +91,20 @@ def test_train(run, tmp_path):
     assert out[-2] == f"saved: {files} in {folder.relative_to(tmp_path)}"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert out[-1] == f"test accuracy: {100 * metrics['test_accuracy']:.2f} %"
+
+
+def test_a_convolutional_network(run, tmp_path):
+    code, out, error = run("train", *MODELS["cnn"], "--out", "a")
+    assert (code, error) == (0, "")
+    assert out[2] == "model: convolutions 8×8×1-2-3, dense 8-10, relu, 271 parameters"
+    assert load("a/last.safetensors")["about"]["architecture"] == {
+        **{"image": (8, 8), "outputs": 10, "channels": [2, 3], "hidden": [8]},
+        **{"activation": "relu", "dropout": 0.25},
+    }
+    assert run("evaluate", "a")[1][-1] == out[-1]
+    np.save("gray.npy", load_digits().test.images[0])
+    _, (line,), _ = run("predict", "a", "gray.npy")
+    assert re.fullmatch(r"gray\.npy: \d \(\d+\.\d\d %\), or \d \(\d+\.\d\d %\)", line)
 
 
 def test_metrics(run):
@@ -199,9 +218,10 @@ def test_plot_without_matplotlib(refused, monkeypatch):
     assert not Path("a").exists()
 
 
-def test_resume(run, refused, monkeypatch):
+@pytest.mark.parametrize("model", MODELS)
+def test_resume(run, refused, monkeypatch, model):
     """In the middle of an epoch; tests/test_resume.py has every other kind of interruption."""
-    options = [*QUICK, "--dropout", "0.2", "--checkpoint-every", "3"]
+    options = [*MODELS[model], "--dropout", "0.2", "--checkpoint-every", "3"]
     run("train", *options, "--out", "whole")
 
     def interrupted(self, row, prefix=""):
@@ -261,7 +281,8 @@ def test_settings_that_an_older_run_had_not_are_the_defaults(run):
     run("train", *QUICK, "--out", "a")
 
     def older(state):
-        settings = {k: v for k, v in state["about"]["settings"].items() if k != "dropout"}
+        settings = dict(state["about"]["settings"])
+        del settings["dropout"], settings["model"]
         return state | {"about": state["about"] | {"settings": settings}}
 
     spoil("a/last.safetensors", older)
@@ -456,7 +477,10 @@ def test_help_shows_an_example(run, command):
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        ("", "expected a command, one of train, evaluate, predict, info (see minigrad --help)"),
+        (
+            "",
+            "expected a command, one of train, evaluate, predict, info (see minigrad --help)",
+        ),
         (
             "trian",
             "unknown command 'trian': expected one of train, evaluate, predict, info; "
@@ -494,6 +518,13 @@ def test_help_shows_an_example(run, command):
             "argument --dataset: unknown data set 'mnits': expected one of digits, mnist, "
             "fashion-mnist; did you mean 'mnist'?",
         ),
+        (
+            "train --model cmn",
+            "argument --model: unknown model 'cmn': expected one of mlp, cnn; did you mean 'cnn'?",
+        ),
+        ("train --channels 4", "--channels is for the model cnn, not for mlp"),
+        ("train --model cnn --channels 1,1,1,1", "cnn: 4 stages halve 8×8 pixels to nothing; give"),
+        ("train --model cnn --channels 0", "argument --channels: expected whole numbers above 0"),
         (
             "train --activation rely",
             "argument --activation: unknown activation 'rely': expected one of relu, tanh, "

@@ -14,8 +14,8 @@ from ..data import (
     load_fashion_mnist,
     load_mnist,
 )
-from ..nn import Linear, Module
-from ..train import mlp
+from ..nn import Module
+from ..train import cnn, mlp
 from .common import Network
 from .parsing import Refusal, one_of
 
@@ -129,6 +129,39 @@ class DenseNetwork(ImageNetwork):
         return rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
     def describe(self) -> str:
-        layers = [layer for layer in self.model.modules() if isinstance(layer, Linear)]
-        widths = [layers[0].in_features, *(layer.out_features for layer in layers)]
-        return f"{'-'.join(map(str, widths))}, {self.about['architecture']['activation']}"
+        shape = self.about["architecture"]
+        return (
+            f"{_chain(shape['inputs'], *shape['hidden'], shape['outputs'])}, {shape['activation']}"
+        )
+
+
+class ConvolutionalNetwork(ImageNetwork):
+    """Stages of convolution and pooling, then dense layers."""
+
+    shape: ClassVar[Mapping[str, Any]] = {
+        "channels": [16, 32],
+        "hidden": [128],
+        "activation": "relu",
+        "dropout": 0.25,
+    }
+
+    @staticmethod
+    def build(**architecture: Any) -> Module:
+        return cnn(**architecture)
+
+    @classmethod
+    def sizes(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {"image": facts["image"], "outputs": len(facts["classes"])}
+
+    def inputs(self, images: Any) -> Any:
+        return super().inputs(images)[:, None]
+
+    def describe(self) -> str:
+        shape = self.about["architecture"]
+        stages = "convolutions {}×{}×{}".format(*shape["image"], _chain(1, *shape["channels"]))
+        dense = _chain(*shape["hidden"], shape["outputs"])
+        return f"{stages}, dense {dense}, {shape['activation']}"
+
+
+def _chain(*sizes: int) -> str:
+    return "-".join(map(str, sizes))

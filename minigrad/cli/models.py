@@ -7,10 +7,10 @@ from typing import Any
 from ..serialization import load
 from ..train import LAST
 from .common import Network, reading
-from .images import DenseNetwork
+from .images import ConvolutionalNetwork, DenseNetwork
 from .parsing import Refusal, unknown
 
-MODELS: dict[str, type[Network]] = {"mlp": DenseNetwork}
+MODELS: dict[str, type[Network]] = {"mlp": DenseNetwork, "cnn": ConvolutionalNetwork}
 
 #: The settings that every run has, and what is taken where nothing is said: its bits depend on them
 #: and on those of its model.

@@ -79,23 +79,32 @@ def add_commands(commands: Any) -> None:
         "train",
         argument_default=argparse.SUPPRESS,  # so that --resume sees what was said
         help="train a network on images of ten classes",
-        description="Train a network of dense layers on handwritten digits, or on another set of "
-        "small images; test it and save it.",
+        description="Train a network on handwritten digits, or on another set of small images; "
+        "test it and save it.",
         epilog="examples:\n"
         "  minigrad train\n"
         "  minigrad train --dataset mnist --data-dir data/mnist --hidden 256,128 --epochs 10\n"
+        "  minigrad train --model cnn --dataset mnist\n"
         "  minigrad train --dropout 0.2 --schedule warmup --early-stopping 5 --out runs/first\n"
         "  minigrad train --out runs/first --resume",
     )
     parser.set_defaults(run=_train, resume=False, plot=False, out=None, checkpoint_every=None)
     add = parser.add_argument
+    _add_choice(add, "model", MODELS)
     add_source_options(add, _default("dataset"))
     add_backend_option(add)
     add(
         "--hidden",
         type=widths,
         metavar="WIDTHS",
-        help=f'widths of the hidden layers, "" for none (default: {_default("hidden")})',
+        help=f'widths of the hidden dense layers, "" for none (default: {_default("hidden")})',
+    )
+    add(
+        "--channels",
+        type=widths,
+        metavar="COUNTS",
+        help="channels of the convolutions, each of which halves the image (default: "
+        f"{_default('channels')})",
     )
     _add_choice(add, "activation", ACTIVATIONS)
     add(
@@ -125,7 +134,7 @@ def add_commands(commands: Any) -> None:
         "--epochs",
         type=whole(1),
         metavar="N",
-        help=f"passes over the training images (default: {_default('epochs')})",
+        help=f"passes over the training data (default: {_default('epochs')})",
     )
     add(
         "--batch-size",

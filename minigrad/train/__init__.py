@@ -3,7 +3,7 @@
 from .callbacks import BEST, LAST, Best, Callback, Checkpoint, EarlyStopping, Progress
 from .history import History
 from .metrics import Accuracy, FunctionMetric, Metric, StreamingMetric, classes
-from .models import ACTIVATIONS, mlp
+from .models import ACTIVATIONS, cnn, mlp
 from .trainer import Trainer
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "StreamingMetric",
     "Trainer",
     "classes",
+    "cnn",
     "mlp",
 ]
