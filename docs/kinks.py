@@ -30,6 +30,16 @@ def _jax(module: str) -> Any:
     return importlib.import_module(f"jax.{module}")
 
 
+def neural(what: str, name: str, at: Any, *args: float, jax: str = "") -> Case:
+    """Return the case of a function of nn.functional, in JAX of jax.nn, where its name is `jax`."""
+    return Case(
+        what,
+        lambda xp, x: getattr(xp.nn.functional, name)(x, *args),
+        (at,),
+        {"JAX": lambda xp, x: getattr(_jax("nn"), jax or name)(x, *args)},
+    )
+
+
 CASES = [
     Case("`max` of (1, 3, 3)", lambda xp, x: xp.max(x), ([1.0, 3.0, 3.0],)),
     Case(
@@ -38,12 +48,14 @@ CASES = [
         ([1.0, 2.0, 2.0, 3.0],),
     ),
     Case("`maximum(x, y)`, x = y = 2", lambda xp, x, y: xp.maximum(x, y), (2.0, 2.0)),
-    Case(
-        "`relu(0)`",
-        lambda xp, x: xp.relu(x),
-        (0.0,),
-        {"JAX": lambda xp, x: _jax("nn").relu(x)},
-    ),
+    neural("`relu(0)`", "relu", 0.0),
+    neural("`leaky_relu(0, 0.1)`", "leaky_relu", 0.0, 0.1),
+    neural("`elu(0, 2)`", "elu", 0.0, 2.0),
+    neural("`selu(0)`", "selu", 0.0),
+    neural("`celu(0, 2)`", "celu", 0.0, 2.0),
+    neural("`hardtanh` at -1, 1", "hardtanh", [-1.0, 1.0], jax="hard_tanh"),
+    neural("`relu6` at 0, 6", "relu6", [0.0, 6.0]),
+    neural("`hardswish` at -3, 3", "hardswish", [-3.0, 3.0], jax="hard_swish"),
     Case("`maximum(x, 0)`, x = 0", lambda xp, x: xp.maximum(x, xp.zeros_like(x)), (0.0,)),
     Case("`abs(0)`", lambda xp, x: xp.abs(x), (0.0,)),
     Case("`clip(x, 0, 1)` at 0, 1", lambda xp, x: xp.clip(x, 0.0, 1.0), ([0.0, 1.0],)),

@@ -10,7 +10,8 @@ from typing import Any
 from ..engine import Op, Tensor
 from .axes import axis_of, reject_unknown
 from .creation import as_tensor
-from .elementwise import abs, absorb, elementwise, exp, sigmoid, tanh, where
+from .elementwise import abs, elementwise, exp, sigmoid, tanh, where
+from .piecewise import clip
 from .predicates import greater, greater_equal, less, less_equal, logical_or
 from .reductions import accurate_sum, narrowed, sum_op, widened
 from .shape import concat, reshape
@@ -49,11 +50,11 @@ _GELU_SLOPE, _GELU_CUBE = math.sqrt(8 / math.pi), 0.044715
 
 
 def _gelu_x(g: Tensor, x: Tensor, approximate: str) -> Tensor:
+    x = clip(x, -30, 30)  # beyond which the derivative is 0 and 1; float16 holds this one's cube
     if approximate == "tanh":
-        square = x * x
-        s = sigmoid(_GELU_SLOPE * (x + _GELU_CUBE * (x * square)))
-        # absorb: in float16 the square can be inf where s (1 - s) is 0.
-        return g * (s + absorb(s * (1 - s), _GELU_SLOPE * (x + 3 * _GELU_CUBE * (x * square))))
+        cube = x * x * x
+        s = sigmoid(_GELU_SLOPE * (x + _GELU_CUBE * cube))
+        return g * (s + s * (1 - s) * (_GELU_SLOPE * (x + (3 * _GELU_CUBE) * cube)))
     bell = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
     return g * (0.5 * erfc(x * -math.sqrt(0.5)) + x * bell)
 
