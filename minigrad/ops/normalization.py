@@ -224,14 +224,16 @@ def _last_axes(
             f"one, but x has shape {x.shape}"
         )
     for what, factor in factors.items():
-        _check_shape(name, what, factor, shape)
+        _check_shape(name, x, what, factor, shape)
     return x, tuple(range(x.ndim - len(shape), x.ndim))
 
 
-def _check_shape(name: str, what: str, value: Any, shape: tuple[int, ...]) -> None:
+def _check_shape(name: str, x: Tensor, what: str, value: Any, shape: tuple[int, ...]) -> None:
     found = value.shape if isinstance(value, Tensor) else np.shape(value)
     if value is not None and found != shape:
-        raise ValueError(f"{name}: expected {what} of shape {shape}, got {found}")
+        raise ValueError(
+            f"{name}: for x of shape {x.shape}, {what} must have shape {shape}, not {found}"
+        )
 
 
 def group_norm(
@@ -319,5 +321,5 @@ def _with_channels(name: str, given: Any, **of_channels: Any) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"{name}: expected x of shape (n, channels, ...), got {x.shape}")
     for what, values in of_channels.items():
-        _check_shape(name, what, values, x.shape[1:2])
+        _check_shape(name, x, what, values, x.shape[1:2])
     return x

@@ -108,7 +108,7 @@ NORMALIZATION = {
             Wrong(
                 (np.ones((2, 3)), np.ones(2)),
                 ValueError,
-                r"weight of shape \(3,\), got \(2,\)",
+                r"weight must have shape \(3,\), not \(2,\)",
                 {"normalized_shape": (3,)},
             ),
         ),
@@ -148,7 +148,7 @@ NORMALIZATION = {
             Wrong(
                 (np.ones((2, 3)), np.ones(1)),
                 ValueError,
-                r"weight of shape \(3,\), got \(1,\)",
+                r"weight must have shape \(3,\), not \(1,\)",
                 {"num_groups": 1},
             ),
         ),
@@ -179,7 +179,7 @@ NORMALIZATION = {
             Wrong(
                 (np.ones((2, 3)), np.zeros(2), np.ones(3)),
                 ValueError,
-                r"running_mean of shape \(3,\), got \(2,\)",
+                r"running_mean must have shape \(3,\), not \(2,\)",
                 {"training": False},
             ),
         ),
