@@ -235,6 +235,9 @@ TORCH = {
     **with_keywords(torch, "round"),
     **with_keywords(functional, "softplus gelu elu celu leaky_relu hardtanh"),
     **same(functional, "silu mish selu relu6 hardsigmoid hardswish prelu glu"),
+    "smooth_l1": lambda d, beta: functional.smooth_l1_loss(
+        d, torch.zeros_like(d), reduction="none", beta=beta
+    ),
     "binary_cross_entropy": lambda p, target: functional.binary_cross_entropy(
         p, target, reduction="none"
     ),

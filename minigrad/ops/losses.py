@@ -373,6 +373,20 @@ def l1_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     return _reduced((prediction - target).abs(), reduction)
 
 
+def _smooth_l1_forward(xp: Any, d: Any, *, beta: float) -> Any:
+    limited = xp.minimum(xp.maximum(d, -beta), beta)
+    return (limited / beta) * (d - limited / 2)
+
+
+#: d² / 2 beta for d up to ±beta and |d| - beta / 2 beyond.
+_smooth_l1 = elementwise(
+    "smooth_l1",
+    _smooth_l1_forward,
+    vjp=dict(d=lambda g, d, beta: g * (clip(d, -beta, beta) / beta)),
+    floating=True,
+)
+
+
 def smooth_l1_loss(
     prediction: Tensor, target: Any, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
@@ -386,9 +400,7 @@ def smooth_l1_loss(
     if beta == 0:
         return l1_loss(prediction, target, reduction)
     prediction, target = _pair("smooth_l1_loss", prediction, target, reduction)
-    difference = prediction - target
-    limited = clip(difference, -beta, beta)
-    return _reduced((limited / beta) * (difference - limited / 2), reduction)
+    return _reduced(_smooth_l1(prediction - target, beta=float(beta)), reduction)
 
 
 def huber_loss(

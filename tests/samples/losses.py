@@ -115,6 +115,18 @@ LOSSES = {
             ),
         ),
     ),
+    "smooth_l1": Row(
+        TABLE["smooth_l1"],
+        lambda d, beta: np.where(np.abs(d) < beta, d * d / (2 * beta), np.abs(d) - beta / 2),
+        tuple(
+            Case((Reals(shape, ((-2.0, -0.8), (-0.6, 0.6), (0.8, 2.0))),), {"beta": 0.7})
+            for shape in SHAPES
+        ),
+        result=floating,
+        kinks=(
+            Kink(([-1e4, -0.5, 0.0, 0.5, 1e4],), ([-1.0, -1.0, 0.0, 1.0, 1.0],), {"beta": 0.5}),
+        ),
+    ),
     "binary_cross_entropy": Row(
         TABLE["binary_cross_entropy"],
         lambda p, target: -target * np.log(p) - (1 - target) * np.log1p(-p),
