@@ -38,15 +38,14 @@ __all__ = [
 
 # Smooth ones
 
+_GELU_SLOPE, _GELU_CUBE = math.sqrt(8 / math.pi), 0.044715
+
 
 @on_reals
 def _gelu_forward(xp: Any, x: Any, *, approximate: str) -> Any:
     if approximate == "tanh":
         return x * sigmoid.forward(xp, _GELU_SLOPE * (x + _GELU_CUBE * (x * x * x)))
     return x * (0.5 * erfc.forward(xp, x * -math.sqrt(0.5)))
-
-
-_GELU_SLOPE, _GELU_CUBE = math.sqrt(8 / math.pi), 0.044715
 
 
 def _gelu_x(g: Tensor, x: Tensor, approximate: str) -> Tensor:
@@ -86,7 +85,7 @@ silu = elementwise(
 
 @on_reals
 def _mish_forward(xp: Any, x: Any) -> Any:
-    # tanh(log(1 + e)) = (e² + 2e) / (e² + 2e + 2) for e = exp(x), or of what is e² times less.
+    # tanh(log(1 + e)) = top / (top + 2) for e = exp(x), top = e² + 2e; where x >= 0, all over e².
     small = xp.exp(-xp.abs(x))
     top = xp.where(x >= 0, 1 + 2 * small, small * (small + 2))
     return x * (top / (top + 2 * xp.where(x >= 0, small * small, 1)))
