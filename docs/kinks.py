@@ -38,6 +38,9 @@ def neural(what: str, name: str, at: Any, *args: float, jax: str = "") -> Case:
         (at,),
         {"JAX": lambda xp, x: getattr(_jax("nn"), jax or name)(x, *args)},
     )
+def _put_together(u: Any, s: Any, vh: Any) -> Any:
+    """Return the sum of squares of the matrix with this singular value decomposition."""
+    return (((u * s) @ vh) ** 2).sum()
 
 
 CASES = [
@@ -88,6 +91,21 @@ CASES = [
         lambda xp, x: xp.cumulative_prod(x),
         ([0.0, 2.0, 3.0],),
         {"PyTorch": lambda xp, x: xp.cumprod(x, 0)},
+    ),
+    Case(
+        "`det` of ((1, 2), (2, 4))",
+        lambda xp, x: xp.linalg.det(x),
+        ([[1.0, 2.0], [2.0, 4.0]],),
+    ),
+    Case(
+        "`matrix_norm`, nuclear, of ((0, 0), (0, 0))",
+        lambda xp, x: xp.linalg.matrix_norm(x, ord="nuc"),
+        ([[0.0, 0.0], [0.0, 0.0]],),
+    ),
+    Case(
+        "Σ (U·diag(s)·Vᴴ)² by `svd` of ((1, 0), (0, 1))",
+        lambda xp, x: _put_together(*xp.linalg.svd(x)),
+        ([[1.0, 0.0], [0.0, 1.0]],),
     ),
     Case("`sinc(0)`", lambda xp, x: xp.sinc(x), (0.0,)),
     Case(
@@ -154,12 +172,10 @@ LIBRARIES = {"minigrad": in_minigrad, "PyTorch": in_torch, "JAX": in_jax}
 def shown(gradients: Iterable[Any]) -> str:
     """Return gradients as a reader writes them: (1, 0), a semicolon between inputs."""
 
-    def number(g: float) -> str:
-        return f"{g + 0.0:.4g}"  # no -0
+    def one(g: Any) -> str:
+        return f"({', '.join(map(one, g))})" if isinstance(g, list) else f"{g + 0.0:.4g}"  # no -0
 
-    return "; ".join(
-        f"({', '.join(map(number, g))})" if isinstance(g, list) else number(g) for g in gradients
-    )
+    return "; ".join(map(one, gradients))
 
 
 def cell(case: Case, library: str) -> str:
