@@ -5,7 +5,7 @@ import pytest
 from on_backend import tensor
 
 import minigrad as mg
-from minigrad import Tensor
+from minigrad import Tensor, backends
 
 pytestmark = pytest.mark.usefixtures("on_each_backend")
 
@@ -438,6 +438,13 @@ def test_least_squares_of_batches_and_without_full_rank():
     assert scaled.rank.item() == 1
 
 
+def test_dependent_columns_have_no_factors_to_differentiate():
+    r = mg.linalg.qr(tensor(np.outer([1.0, 0], [1, 2.0]), requires_grad=True)).R
+    with pytest.raises(np.linalg.LinAlgError, match=r"first 2 columns|Singular"):
+        r.sum().backward()
+        backends.default().synchronize()  # a device says so later
+
+
 #: How many arrays the tape keeps: no more than PyTorch's.
 KEPT = {
     "cholesky": 1,
@@ -489,3 +496,6 @@ def test_halves_beside_other_dtypes():
     assert mg.linalg.solve(half, integers).dtype == np.float16
     assert mg.linalg.solve(half, single).dtype == np.float32
     assert mg.linalg.solve(single, half).dtype == np.float32
+    assert mg.linalg.lstsq(half, half[0]).solution.dtype == np.float16
+    assert mg.linalg.lstsq(half, integers).solution.dtype == np.float16
+    assert mg.linalg.lstsq(half, single[0]).solution.dtype == np.float32

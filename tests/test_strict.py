@@ -53,6 +53,7 @@ REFUSED = {
     "keywords CuPy lacks in linalg": lambda x, host: xp.linalg.cholesky(x, upper=True),
     "host in linalg": lambda x, host: xp.linalg.solve(x, host),
     "batches that CuPy does not broadcast": lambda x, host: xp.linalg.solve(x, xp.stack([x, x])),
+    "shapes that CuPy does not broadcast": lambda x, host: xp.linalg.cross(xp.stack([x, x]), x),
     "host values in fft": lambda x, host: xp.fft.fftn(host),
     "methods' keywords": lambda x, host: x.sum(where=x > 0),
 }
@@ -91,6 +92,11 @@ def test_elements_are_views(x):
 def test_indices_wrap_around_as_on_a_gpu(x):
     rows = x[xp.asarray([2, -3])]
     assert load().to_numpy(rows).tolist() == [[1, 2], [3, 4]]
+
+
+def test_singular_matrices_pass_unnoticed_as_on_a_gpu():
+    x = xp.zeros((2, 2), dtype=np.float32)
+    assert np.isnan(load().to_numpy(xp.linalg.inv(x))).all()
 
 
 def test_crossing_copies(host):

@@ -300,7 +300,7 @@ def _cholesky_forward(xp: Any, x: Any, *, upper: bool) -> Any:
 
 
 def _cholesky_x(g: Tensor, out: Tensor, upper: bool) -> Tensor:
-    """½ L⁻ᴴ H L⁻¹, where the Hermitian H has the lower triangle of Lᴴ g: Murray (2016), eq. 9."""
+    """½ L⁻ᴴ H L⁻¹, where the Hermitian H has the lower triangle of Lᴴ g: Murray (2016)."""
     if upper:
         out, g = _adjoint_of(out), _adjoint_of(g)
     raised = _adjoint_of(out)
@@ -324,7 +324,7 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     return _cholesky(x, upper=upper)
 
 
-def _products_without(s: Any, xp: Any) -> Any:
+def _products_without(xp: Any, s: Any) -> Any:
     """Return for each of the values along the last axis the product of the others."""
     mask = xp.eye(s.shape[-1], dtype=np.bool_)
     return xp.prod(xp.where(mask, 1, s[..., None, :]), axis=-1)
@@ -334,7 +334,7 @@ def _cofactor_forward(xp: Any, x: Any) -> Any:
     """With x = U S Vᴴ, adj x = det(U Vᴴ) · V adj(S) Uᴴ: finite where an inverse is not."""
     u, s, vh = xp.linalg.svd(x, full_matrices=False)
     turn = xp.conj(xp.linalg.det(u) * xp.linalg.det(vh))
-    return xp.matmul(u * (turn[..., None, None] * _products_without(s, xp)[..., None, :]), vh)
+    return xp.matmul(u * (turn[..., None, None] * _products_without(xp, s)[..., None, :]), vh)
 
 
 def _cofactor_x(g: Tensor, x: Tensor) -> Tensor:
@@ -582,15 +582,15 @@ def _eigh_x(
 ) -> Tensor:
     """V (diag(g of λ) + skew(Vᴴ g of V) / (λⱼ - λᵢ)) Vᴴ: Giles (2008), section 3.1."""
     adjoint = _adjoint_of(eigenvectors)
-    inner = zeros_like(eigenvectors)
+    turned = zeros_like(eigenvectors)
+    if g_eigenvalues is not None:
+        turned = eigenvectors * _rows(g_eigenvalues)
     if g_eigenvectors is not None:
         size = abs(eigenvalues)
+        gaps = _inverse_gaps(eigenvalues, maximum(size[..., :1], size[..., -1:]))
         overlap = adjoint @ g_eigenvectors
         skew = (overlap - _adjoint_of(overlap)) / 2
-        inner = skew * _inverse_gaps(eigenvalues, maximum(size[..., :1], size[..., -1:]))
-    turned = eigenvectors @ inner
-    if g_eigenvalues is not None:
-        turned = turned + eigenvectors * _rows(g_eigenvalues)
+        turned = turned + eigenvectors @ (skew * gaps)
     return turned @ adjoint
 
 
@@ -656,7 +656,12 @@ def _qr_x(g_Q: Tensor | None, g_R: Tensor | None, Q: Tensor, R: Tensor) -> Tenso
     upper = -(_adjoint_of(q) @ gq)
     if gr is not None:
         upper = upper + gr @ _adjoint_of(r)
-    gx = solve_triangular(_adjoint_of(r), gq + q @ _hermitian(upper), upper=False, left=False)
+    try:
+        gx = solve_triangular(_adjoint_of(r), gq + q @ _hermitian(upper), upper=False, left=False)
+    except np.linalg.LinAlgError as error:
+        raise np.linalg.LinAlgError(
+            f"qr: no derivative where the first {k} columns are not independent"
+        ) from error
     if R.shape[-1] == k:
         return gx
     return concat([gx, zeros_like(q @ r_more) if g_R is None else q @ gr_more], -1)
@@ -692,7 +697,7 @@ def qr(x: Tensor, /, *, mode: str = "reduced") -> QRResult:
 def _turned(vectors: Tensor, g: Tensor, s: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return what singular vectors on one side contribute, before it meets those on the other.
 
-    Vectors beyond the singular values belong to the value 0.
+    Vectors beyond the singular values s belong to the value 0. shape: of the whole matrix.
     """
     count, k = vectors.shape[-1], s.shape[-1]
     values = pad(s, {-1: (0, count - k)}) if count > k else s
@@ -711,7 +716,7 @@ def _turned(vectors: Tensor, g: Tensor, s: Tensor, shape: tuple[int, ...]) -> Te
 def _svd_x(
     g_U: Tensor | None, g_S: Tensor | None, g_Vh: Tensor | None, U: Tensor, S: Tensor, Vh: Tensor
 ) -> Tensor:
-    """Wan & Zhang (2019), "Automatic differentiation for complex valued SVD", eq. 8 and 9."""
+    """Wan & Zhang (2019); what completes U or Vh has the singular value 0."""
     k = S.shape[-1]
     shape = (U.shape[-2], Vh.shape[-1])
     zero = _negligible(S, shape, None)
@@ -800,8 +805,8 @@ def _product(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 def _pinv_x(g_out: Tensor | None, g_S: Tensor | None, out: Tensor, x: Tensor) -> Tensor:
-    """Golub & Pereyra (1973), eq. 4.12, for matrices that keep their rank; products alone, so that
-    equal singular values do no harm at any order.
+    """Golub & Pereyra (1973), for matrices that keep their rank; products alone, so that equal
+    singular values do no harm at any order.
     """
     if g_out is None:
         return _svdvals_x(g_S, x)  # type: ignore[arg-type]
@@ -848,6 +853,8 @@ def lstsq(x1: Tensor, x2: Tensor, /, *, rcond: Any = None) -> LstsqResult:
             "lstsq: expected matrices and as many right-hand sides as they have rows, got shapes "
             f"{x1.shape} and {x2.shape}"
         )
+    dtype = common_dtype([x1.dtype, x2.dtype], floating=True)
+    x1, x2 = astype(x1, dtype, copy=False), astype(x2, dtype, copy=False)
     inverse, s = _pinv(x1, rcond)
     right = _columns(x2) if x2.ndim == 1 else x2
     solution = inverse @ right
