@@ -79,15 +79,13 @@ class Op:
         parameters are array inputs (`*xs`: any number; `=None`: optional), keyword-only ones are
         hashable constants. Never returns an input object itself.
     vjp: input name -> rule, or a tuple of names -> one joint rule that returns as many cotangents.
-        No rules at all: the result leaves the tape, unless `differentiable`. A rule's signature
-        says what the tape keeps:
+        No rules at all: the result leaves the tape. A rule's signature says what the tape keeps:
         the cotangent `g` (`g_<output>` where there are several outputs; None where one was not
         used), an input, `<input>_shape`, `<input>_dtype`, an output, a param, the `position` in
         a variadic input, or, in a joint rule, `wanted`: the names that need a cotangent.
     outputs: names of the outputs; residuals are outputs that only rules use.
     writes: inputs that forward changes in place.
     elementwise: inputs broadcast, so cotangents are summed back to the inputs' shapes.
-    differentiable: there is a derivative, so an input that has no rule must not require grad.
     promotes: names of the inputs brought to one dtype; where elementwise, all unless given.
     floating: integer inputs become the default dtype first.
     view: the output may share the first input's memory.
@@ -106,7 +104,6 @@ class Op:
         outputs: tuple[str, ...] = ("out",),
         writes: tuple[str, ...] = (),
         elementwise: bool = False,
-        differentiable: bool = False,
         promotes: tuple[str, ...] | None = None,
         floating: bool = False,
         view: bool = False,
@@ -139,7 +136,7 @@ class Op:
             for key, function in vjp.items()
             for joint in [isinstance(key, tuple)]
         )
-        self.differentiable = differentiable or bool(self.rules)
+        self.differentiable = bool(self.rules)
         self.plans: dict[Any, Plan] = {}
         # One output and nothing beside it: what `apply` handles without a second look.
         self.plain = len(outputs) == 1 and not (writes or view or syncs or target)

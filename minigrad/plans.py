@@ -91,10 +91,9 @@ class Plan:
         rule_of = {name: rule for rule in op.rules for name in rule.names}
         for i in wanted:
             if name_of[i] not in rule_of:
-                lacks = "" if op.rules else " yet"
                 raise TypeError(
-                    f"{op.name}: no derivative with respect to {name_of[i]!r}{lacks}, which "
-                    "requires grad; detach() it if it is a constant"
+                    f"{op.name}: no derivative with respect to {name_of[i]!r}, which requires "
+                    "grad; detach() it if it is a constant"
                 )
         rules = {id(rule_of[name_of[i]]): rule_of[name_of[i]] for i in wanted}.values()
         takes = {name for rule in rules for name in rule.takes}
