@@ -18,18 +18,22 @@ from test_data import write_mnist
 import minigrad as mg
 from minigrad import backends, cli
 from minigrad.cli import images as image_networks
+from minigrad.cli import texts as text_networks
 from minigrad.cli import training
 from minigrad.cli.images import SOURCES
-from minigrad.data import Standardizer, load_digits
+from minigrad.data import Standardizer, load_digits, load_text
 from minigrad.serialization import load, save
 from minigrad.train import Trainer, mlp
 
-COMMANDS = ["train", "evaluate", "predict", "info"]
+COMMANDS = ["train", "evaluate", "predict", "generate", "info"]
 QUICK = ["--epochs", "2", "--hidden", "8", "--backend", "numpy"]
+TEXT = ["--text", "book.txt", "--block", "8", "--width", "8", "--batch-size", "32"]
 #: A quick run of each model.
 MODELS = {
     "mlp": QUICK,
     "cnn": [*QUICK, "--model", "cnn", "--channels", "2,3"],
+    "transformer": [*QUICK[:2], *QUICK[4:], "--model", "transformer", *TEXT, "--heads", "2"],
+    "lstm": [*QUICK[:2], *QUICK[4:], "--model", "lstm", *TEXT, "--layers", "2"],
 }
 
 
@@ -41,6 +45,15 @@ def in_about(**changes):
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MINIGRAD_BACKEND", raising=False)
+
+
+@pytest.fixture
+def book(monkeypatch):
+    """The text of MODELS: book.txt, 3,000 characters of the shipped one; samples of 20."""
+    monkeypatch.setattr(text_networks, "LENGTH", 20)
+    text = load_text()[:3000]
+    Path("book.txt").write_text(text)
+    return text
 
 
 @pytest.fixture
@@ -105,6 +118,96 @@ def test_a_convolutional_network(run, tmp_path):
     np.save("gray.npy", load_digits().test.images[0])
     _, (line,), _ = run("predict", "a", "gray.npy")
     assert re.fullmatch(r"gray\.npy: \d \(\d+\.\d\d %\), or \d \(\d+\.\d\d %\)", line)
+
+
+@pytest.mark.parametrize(
+    ("model", "architecture"),
+    [
+        ("transformer", "transformer, block 8, width 8, heads 2, layers 2, dropout 0.1"),
+        ("lstm", "lstm, width 8, layers 2, dropout 0.0"),
+    ],
+)
+def test_a_model_of_texts(run, book, tmp_path, model, architecture):
+    code, out, error = run("train", *MODELS[model])
+    assert (code, error) == (0, "")
+    assert out[1] == "data: book, 2,700 training, 150 validation, 150 test characters"
+    assert out[2].startswith(f"model: {architecture}, ")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("book-")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert out[6:8] == [
+        f"test loss: {metrics['test_loss']:.4f}",
+        f"test accuracy: {100 * metrics['test_accuracy']:.2f} %",
+    ]
+    first, second = "\n".join(out[8:]).split("sample 2:\n")
+    assert first.startswith("\nsample 1:\n")
+    for sample in (first, second):
+        assert 10 < len(sample) < 40
+        assert set(sample) <= set(book + "sample 1:")
+    _, again, _ = run("evaluate", str(folder))
+    assert again == ["data: book, 150 test characters", *out[6:8]]
+
+
+def test_the_shipped_text(run, monkeypatch):
+    monkeypatch.setattr(text_networks, "load_text", lambda path: load_text(path)[:2000])
+    code, out, _ = run("train", *MODELS["lstm"][:6], "--block", "8", "--width", "4")
+    assert (code, out[1]) == (
+        0,
+        "data: shakespeare, 1,800 training, 100 validation, 100 test characters",
+    )
+
+
+def test_generate(run, refused, book):
+    run("train", *MODELS["transformer"], "--out", "a")
+
+    def written(*options):
+        code, out, error = run("generate", "a", "--backend", "numpy", "--length", "9", *options)
+        assert (code, error) == (0, "")
+        return "\n".join(out)
+
+    first, again, other = (written("--prompt", "All:", "--seed", seed) for seed in "112")
+    assert first == again != other
+    assert (first[:4], len(first)) == ("All:", 13)
+    assert written() != written()
+    likeliest = written("--temperature", "0", "--prompt", "All: Speak, speak.")
+    assert likeliest == written("--temperature", "0", "--prompt", "All: Speak, speak.")
+    assert refused("generate", "a", "--prompt", "Ärger").startswith(
+        "Vocabulary: unknown character 'Ä'; known are "
+    )
+    assert refused("generate", "a", "--prompt", "").startswith("generate: expected a prompt of at")
+
+
+def test_commands_for_another_kind_of_network(run, refused, book):
+    run("train", *QUICK, "--out", "images")
+    run("train", *MODELS["lstm"], "--out", "texts")
+    assert refused("predict", "texts", "x.npy").startswith(
+        "texts is a model of texts; it writes by"
+    )
+    assert refused("generate", "images").startswith("images is a model of images; it sorts them by")
+    line = refused("evaluate", "texts", "--dataset", "digits")
+    assert line == "--dataset is for the model mlp or cnn, not for lstm"
+    assert refused("evaluate", "images", "--text", "book.txt").endswith("lstm, not for mlp")
+    Path("other.txt").write_text("Ä" * 3000)
+    assert "unknown character 'Ä'" in refused("evaluate", "texts", "--text", "other.txt")
+
+
+def test_texts_that_nothing_is_learned_from(refused):
+    options = MODELS["transformer"]
+    assert refused("train", *options) == "book.txt: No such file or directory"
+    Path("book.txt").touch()
+    assert refused("train", *options) == "book.txt is empty"
+    Path("book.txt").write_text("abc" * 50)
+    line = refused("train", *options)
+    assert line.startswith("a part of the text has 7 characters, which is no window of 8 and")
+    Path("book.txt").write_bytes(b"abc\xff")
+    assert refused("train", *options).startswith("book.txt is not UTF-8: byte 0xff at position 3")
+
+
+def test_a_moved_text(run, refused, book):
+    run("train", *MODELS["lstm"], "--out", "a")
+    Path("book.txt").rename("moved.txt")
+    assert refused("train", "--out", "a", "--resume") == "book.txt: No such file or directory"
+    assert run("train", "--text", "moved.txt", "--out", "a", "--resume")[0] == 0
 
 
 def test_metrics(run):
@@ -219,7 +322,7 @@ def test_plot_without_matplotlib(refused, monkeypatch):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_resume(run, refused, monkeypatch, model):
+def test_resume(run, refused, monkeypatch, book, model):
     """In the middle of an epoch; tests/test_resume.py has every other kind of interruption."""
     options = [*MODELS[model], "--dropout", "0.2", "--checkpoint-every", "3"]
     run("train", *options, "--out", "whole")
@@ -237,7 +340,7 @@ def test_resume(run, refused, monkeypatch, model):
     assert line.endswith("choose another --out, or go on with that run by --resume")
     code, out, error = run(*shlex.split(go_on)[1:])
     assert (code, error) == (0, "")
-    assert out[3] == "going on in epoch 1, after 18 of its batches"
+    assert re.fullmatch(r"going on in epoch 1, after (18|9) of its batches", out[3])
     for name in ("last.safetensors", "best.safetensors"):
         assert Path("a b", name).read_bytes() == Path("whole", name).read_bytes()
     code, again, _ = run("train", "--out", "a b", "--resume")
@@ -479,11 +582,12 @@ def test_help_shows_an_example(run, command):
     [
         (
             "",
-            "expected a command, one of train, evaluate, predict, info (see minigrad --help)",
+            "expected a command, one of train, evaluate, predict, generate, info (see minigrad "
+            "--help)",
         ),
         (
             "trian",
-            "unknown command 'trian': expected one of train, evaluate, predict, info; "
+            "unknown command 'trian': expected one of train, evaluate, predict, generate, info; "
             "did you mean 'train'? (see minigrad --help)",
         ),
         (
@@ -520,11 +624,23 @@ def test_help_shows_an_example(run, command):
         ),
         (
             "train --model cmn",
-            "argument --model: unknown model 'cmn': expected one of mlp, cnn; did you mean 'cnn'?",
+            "argument --model: unknown model 'cmn': expected one of mlp, cnn, transformer, lstm; "
+            "did you mean 'cnn'?",
         ),
         ("train --channels 4", "--channels is for the model cnn, not for mlp"),
+        ("train --model mlp --text x", "--text is for the model transformer or lstm, not for mlp"),
+        (
+            "train --model transformer --dataset mnist",
+            "--dataset is for the model mlp or cnn, not for transformer",
+        ),
+        ("train --model lstm --heads 2", "--heads is for the model transformer, not for lstm"),
+        ("train --model lstm --hidden 9", "--hidden is for the model mlp or cnn, not for lstm"),
         ("train --model cnn --channels 1,1,1,1", "cnn: 4 stages halve 8×8 pixels to nothing; give"),
         ("train --model cnn --channels 0", "argument --channels: expected whole numbers above 0"),
+        ("train --model transformer --text nowhere", "nowhere: No such file or directory"),
+        ("generate", "the following arguments are required: CHECKPOINT (see minigrad generate"),
+        ("generate x --temperature -1", "argument --temperature: expected a number from 0, got"),
+        ("generate x --length 0", "argument --length: expected a whole number from 1"),
         (
             "train --activation rely",
             "argument --activation: unknown activation 'rely': expected one of relu, tanh, "

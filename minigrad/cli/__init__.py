@@ -1,4 +1,4 @@
-"""The command line: minigrad train | evaluate | predict | info.
+"""The command line: minigrad train | evaluate | predict | generate | info.
 
 What cannot be done is one line on standard error and exit code 2.
 """

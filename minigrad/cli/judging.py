@@ -1,4 +1,4 @@
-"""minigrad evaluate | predict: what a saved network makes of data that it has not seen."""
+"""minigrad evaluate | predict | generate: what a saved network can do."""
 
 import argparse
 import warnings
@@ -15,14 +15,15 @@ from ..train import Trainer
 from .common import PARTS, add_backend_option, backend_named, percent
 from .images import ImageNetwork, add_source_options
 from .models import refuse_strangers, saved_network
-from .parsing import Refusal, complain, one_of, reason
+from .parsing import Refusal, complain, number, one_of, reason, whole
+from .texts import TextNetwork, add_text_option
 
 #: Settings that say which data are meant.
-SOURCES = ("dataset", "data_dir")
+SOURCES = ("dataset", "data_dir", "text")
 
 
 def add_commands(commands: Any) -> None:
-    """Add `evaluate` and `predict`."""
+    """Add `evaluate`, `predict` and `generate`."""
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a saved network",
@@ -31,6 +32,7 @@ def add_commands(commands: Any) -> None:
     )
     evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
     add_source_options(evaluate.add_argument, "what it was trained on")
+    add_text_option(evaluate.add_argument, "what it was trained on")
     add_backend_option(evaluate.add_argument)
     evaluate.add_argument(
         "--part",
@@ -57,6 +59,42 @@ def add_commands(commands: Any) -> None:
     )
     add_backend_option(predict.add_argument)
     predict.set_defaults(run=_predict)
+    generate = commands.add_parser(
+        "generate",
+        help="let a saved model of texts write",
+        description="Let a transformer or lstm that minigrad train saved go on with a text.",
+        epilog='example:\n  minigrad generate runs/first/best.safetensors --prompt "ROMEO:"',
+    )
+    generate.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
+    generate.add_argument(
+        "--prompt",
+        default="\n",
+        metavar="TEXT",
+        help="what it goes on from (default: the beginning of a line)",
+    )
+    generate.add_argument(
+        "--length",
+        type=whole(1),
+        default=500,
+        metavar="N",
+        help="characters to add (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--temperature",
+        type=number(0),
+        default=0.8,
+        metavar="T",
+        help="0 for the likeliest character each time, 1 for each as often as it is likely, above "
+        "for odd ones (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--seed",
+        type=whole(0, 2**63 - 1),
+        metavar="N",
+        help="the same seed gives the same text (default: another one each time)",
+    )
+    add_backend_option(generate.add_argument)
+    generate.set_defaults(run=_generate)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -82,7 +120,11 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _predict(args: argparse.Namespace) -> None:
     with backends.use_backend(backend_named(args.backend)), np.errstate(all="ignore"):
         network = saved_network(args.checkpoint)
-        assert isinstance(network, ImageNetwork)
+        if not isinstance(network, ImageNetwork):
+            raise Refusal(
+                f"{args.checkpoint} is a model of texts; it writes by minigrad generate, and "
+                "minigrad predict is for images"
+            )
         names, images, refused = _images(args.images, tuple(network.about["image"]))
         if images:
             outputs = Trainer(network.model).predict(network.inputs(np.stack(images)))
@@ -93,6 +135,17 @@ def _predict(args: argparse.Namespace) -> None:
         complain(f"error: {line}")
     if refused:
         raise Refusal(refused[-1])
+
+
+def _generate(args: argparse.Namespace) -> None:
+    with backends.use_backend(backend_named(args.backend)), np.errstate(all="ignore"):
+        network = saved_network(args.checkpoint)
+        if not isinstance(network, TextNetwork):
+            raise Refusal(
+                f"{args.checkpoint} is a model of images; it sorts them by minigrad predict, and "
+                "minigrad generate is for texts"
+            )
+        print(network.write(args.prompt, args.length, args.temperature, args.seed))
 
 
 def _images(

@@ -9,8 +9,14 @@ from ..train import LAST
 from .common import Network, reading
 from .images import ConvolutionalNetwork, DenseNetwork
 from .parsing import Refusal, unknown
+from .texts import RecurrentNetwork, TransformerNetwork
 
-MODELS: dict[str, type[Network]] = {"mlp": DenseNetwork, "cnn": ConvolutionalNetwork}
+MODELS: dict[str, type[Network]] = {
+    "mlp": DenseNetwork,
+    "cnn": ConvolutionalNetwork,
+    "transformer": TransformerNetwork,
+    "lstm": RecurrentNetwork,
+}
 
 #: The settings that every run has, and what is taken where nothing is said: its bits depend on them
 #: and on those of its model.

@@ -27,9 +27,10 @@ from .images import add_source_options
 from .info import versions
 from .models import DEFAULTS, MODELS, defaults_of, option, read_checkpoint, refuse_strangers
 from .parsing import Refusal, number, one_of, reason, whole, widths
+from .texts import add_text_option
 
 #: Settings that say where the data are, which may have moved when a run is gone on with.
-PLACES = {"data_dir"}
+PLACES = {"data_dir", "text"}
 
 METRICS, PLOT = "metrics.json", "history.png"
 FILES = (LAST, BEST, METRICS, PLOT)
@@ -78,13 +79,14 @@ def add_commands(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
         argument_default=argparse.SUPPRESS,  # so that --resume sees what was said
-        help="train a network on images of ten classes",
-        description="Train a network on handwritten digits, or on another set of small images; "
-        "test it and save it.",
+        help="train a network on images of ten classes, or on a text",
+        description="Train a network on handwritten digits or another set of small images, or on "
+        "the characters of a text; test it and save it.",
         epilog="examples:\n"
         "  minigrad train\n"
         "  minigrad train --dataset mnist --data-dir data/mnist --hidden 256,128 --epochs 10\n"
         "  minigrad train --model cnn --dataset mnist\n"
+        "  minigrad train --model transformer --text book.txt\n"
         "  minigrad train --dropout 0.2 --schedule warmup --early-stopping 5 --out runs/first\n"
         "  minigrad train --out runs/first --resume",
     )
@@ -92,6 +94,7 @@ def add_commands(commands: Any) -> None:
     add = parser.add_argument
     _add_choice(add, "model", MODELS)
     add_source_options(add, _default("dataset"))
+    add_text_option(add, "the beginning of Shakespeare's Coriolanus, which comes with minigrad")
     add_backend_option(add)
     add(
         "--hidden",
@@ -107,6 +110,31 @@ def add_commands(commands: Any) -> None:
         f"{_default('channels')})",
     )
     _add_choice(add, "activation", ACTIVATIONS)
+    add(
+        "--block",
+        type=whole(1),
+        metavar="N",
+        help=f"characters that a model of texts learns from at once (default: {_default('block')})",
+    )
+    add(
+        "--width",
+        type=whole(1),
+        metavar="N",
+        help=f"numbers for each character in a transformer or lstm (default: {_default('width')})",
+    )
+    add(
+        "--layers",
+        type=whole(1),
+        metavar="N",
+        help=f"layers of a transformer or lstm (default: {_default('layers')})",
+    )
+    add(
+        "--heads",
+        type=whole(1),
+        metavar="N",
+        help=f"heads of a transformer's attention, a divisor of the width (default: "
+        f"{_default('heads')})",
+    )
     add(
         "--dropout",
         type=number(0, 1),
@@ -140,7 +168,7 @@ def add_commands(commands: Any) -> None:
         "--batch-size",
         type=whole(1),
         metavar="N",
-        help=f"images for each step (default: {_default('batch_size')})",
+        help=f"images, or windows of a text, for each step (default: {_default('batch_size')})",
     )
     add(
         "--early-stopping",

@@ -3,7 +3,7 @@
 from .callbacks import BEST, LAST, Best, Callback, Checkpoint, EarlyStopping, Progress
 from .history import History
 from .metrics import Accuracy, FunctionMetric, Metric, StreamingMetric, classes
-from .models import ACTIVATIONS, cnn, mlp
+from .models import ACTIVATIONS, CharacterModel, CharRNN, CharTransformer, cnn, mlp
 from .trainer import Trainer
 
 __all__ = [
@@ -13,6 +13,9 @@ __all__ = [
     "Accuracy",
     "Best",
     "Callback",
+    "CharRNN",
+    "CharTransformer",
+    "CharacterModel",
     "Checkpoint",
     "EarlyStopping",
     "FunctionMetric",

@@ -1,0 +1,110 @@
+"""Networks that predict the next character of a text, and so can write."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..data import TensorDataset, Vocabulary, load_text, text_windows
+from ..nn import Module
+from ..train import CharacterModel, CharRNN, CharTransformer
+from .common import Network
+from .parsing import Refusal
+
+#: At the end of a run: how many texts, of how many characters, and how daring.
+SAMPLES, LENGTH, TEMPERATURE = 2, 250, 0.8
+
+
+def add_text_option(add: Callable[..., Any], default: str) -> None:
+    """Add --text."""
+    add("--text", metavar="FILE", help=f"a text file in UTF-8 (default: {default})")
+
+
+class TextNetwork(Network):
+    """A network that predicts the next character of a text."""
+
+    model: CharacterModel
+
+    source: ClassVar[Mapping[str, Any]] = {"text": None, "block": 64}
+    knows = frozenset({"characters", "block"})
+    unit = "characters"
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        super().__init__(about)
+        self.vocabulary = Vocabulary(about["characters"])
+
+    @staticmethod
+    def name_data(settings: Mapping[str, Any]) -> str:
+        return "shakespeare" if settings["text"] is None else Path(settings["text"]).stem
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> tuple[str, str, str]:
+        """Return the text without its last tenth, and the halves of that."""
+        text = load_text(settings["text"])
+        held_out = len(text) // 20
+        ends = len(text) - 2 * held_out, len(text) - held_out
+        return text[: ends[0]], text[ends[0] : ends[1]], text[ends[1] :]
+
+    @classmethod
+    def facts(cls, settings: Mapping[str, Any], data: tuple[str, str, str]) -> dict[str, Any]:
+        return {"characters": Vocabulary("".join(data)).characters, "block": settings["block"]}
+
+    @classmethod
+    def sizes(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {"characters": len(facts["characters"])}
+
+    @staticmethod
+    def count(part: str) -> int:
+        return len(part)
+
+    def pairs(self, part: str) -> TensorDataset:
+        codes, block = self.vocabulary.encode(part), self.about["block"]
+        if len(codes) <= block:
+            raise Refusal(
+                f"a part of the text has {len(codes)} characters, which is no window of {block} "
+                "and the next one; take a longer text, or a smaller --block"
+            )
+        return text_windows(codes, block)
+
+    def describe(self) -> str:
+        shape = self.about["architecture"].items()
+        words = (f"{name} {size}" for name, size in shape if name != "characters")
+        return f"{self.about['settings']['model']}, {', '.join(words)}"
+
+    def write(self, prompt: str, length: int, temperature: float, seed: int | None) -> str:
+        """Return a prompt with what the model makes of it."""
+        codes = self.model.generate(self.vocabulary.encode(prompt), length, temperature, seed)
+        return prompt + self.vocabulary.decode(codes)
+
+    def closing(self, result: Mapping[str, float]) -> Iterator[str]:
+        yield f"test loss: {result['loss']:.4f}"
+        yield from super().closing(result)
+        prompt = "\n" if "\n" in self.vocabulary.characters else self.vocabulary.characters[0]
+        for number in range(1, SAMPLES + 1):
+            yield f"\nsample {number}:"
+            yield self.write(prompt, LENGTH, TEMPERATURE, number).strip("\n")
+
+
+class TransformerNetwork(TextNetwork):
+    """Layers of causal self-attention."""
+
+    shape: ClassVar[Mapping[str, Any]] = {"width": 64, "heads": 4, "layers": 2, "dropout": 0.1}
+    habits: ClassVar[Mapping[str, Any]] = {"epochs": 20, "batch_size": 16}
+
+    @staticmethod
+    def build(**architecture: Any) -> Module:
+        return CharTransformer(**architecture)
+
+    @classmethod
+    def sizes(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {**super().sizes(facts), "block": facts["block"]}
+
+
+class RecurrentNetwork(TextNetwork):
+    """Layers of an LSTM."""
+
+    shape: ClassVar[Mapping[str, Any]] = {"width": 128, "layers": 1, "dropout": 0.0}
+    habits: ClassVar[Mapping[str, Any]] = {"epochs": 20, "batch_size": 16}
+
+    @staticmethod
+    def build(**architecture: Any) -> Module:
+        return CharRNN(**architecture)
