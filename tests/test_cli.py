@@ -637,6 +637,10 @@ def test_help_shows_an_example(run, command):
         ("train --model lstm --hidden 9", "--hidden is for the model mlp or cnn, not for lstm"),
         ("train --model cnn --channels 1,1,1,1", "cnn: 4 stages halve 8×8 pixels to nothing; give"),
         ("train --model cnn --channels 0", "argument --channels: expected whole numbers above 0"),
+        (
+            "train --model transformer --heads 3",
+            "CharTransformer: width must be a multiple of heads, got 64 and 3",
+        ),
         ("train --model transformer --text nowhere", "nowhere: No such file or directory"),
         ("generate", "the following arguments are required: CHECKPOINT (see minigrad generate"),
         ("generate x --temperature -1", "argument --temperature: expected a number from 0, got"),

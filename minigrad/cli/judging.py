@@ -16,7 +16,7 @@ from .common import PARTS, add_backend_option, backend_named, percent
 from .images import ImageNetwork, add_source_options
 from .models import refuse_strangers, saved_network
 from .parsing import Refusal, complain, number, one_of, reason, whole
-from .texts import TextNetwork, add_text_option
+from .texts import TEMPERATURE, TextNetwork, add_text_option
 
 #: Settings that say which data are meant.
 SOURCES = ("dataset", "data_dir", "text")
@@ -82,7 +82,7 @@ def add_commands(commands: Any) -> None:
     generate.add_argument(
         "--temperature",
         type=number(0),
-        default=0.8,
+        default=TEMPERATURE,
         metavar="T",
         help="0 for the likeliest character each time, 1 for each as often as it is likely, above "
         "for odd ones (default: %(default)s)",

@@ -92,7 +92,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.set_defaults(run=_train, resume=False, plot=False, out=None, checkpoint_every=None)
     add = parser.add_argument
-    _add_choice(add, "model", MODELS)
+    _add_choice(add, "model", MODELS, DEFAULTS["model"])
     add_source_options(add, _default("dataset"))
     add_text_option(add, "the beginning of Shakespeare's Coriolanus, which comes with minigrad")
     add_backend_option(add)
@@ -109,7 +109,7 @@ def add_commands(commands: Any) -> None:
         help="channels of the convolutions, each of which halves the image (default: "
         f"{_default('channels')})",
     )
-    _add_choice(add, "activation", ACTIVATIONS)
+    _add_choice(add, "activation", ACTIVATIONS, _default("activation"))
     add(
         "--block",
         type=whole(1),
@@ -142,7 +142,7 @@ def add_commands(commands: Any) -> None:
         help="share of the hidden layers' outputs set to 0 in training (default: "
         f"{_default('dropout')})",
     )
-    _add_choice(add, "optimizer", OPTIMIZERS)
+    _add_choice(add, "optimizer", OPTIMIZERS, _default("optimizer"))
     rates = ", ".join(f"{rate:g} with {name}" for name, rate in LEARNING_RATES.items())
     add(
         "--lr",
@@ -157,7 +157,7 @@ def add_commands(commands: Any) -> None:
         help="what each step adds to the gradient of a weight, as a share of the weight; with "
         "adamw, what it shrinks by beside the gradient (default: 0)",
     )
-    _add_choice(add, "schedule", SCHEDULES)
+    _add_choice(add, "schedule", SCHEDULES, _default("schedule"))
     add(
         "--epochs",
         type=whole(1),
@@ -202,13 +202,13 @@ def add_commands(commands: Any) -> None:
     add("--plot", action="store_true", help=f"draw losses and accuracies into {PLOT}")
 
 
-def _add_choice(add: Callable[..., Any], name: str, known: Mapping[str, Any]) -> None:
+def _add_choice(add: Callable[..., Any], name: str, known: Mapping[str, Any], default: str) -> None:
     *others, last = known
     add(
         f"--{name}",
         type=one_of(name, known),
         metavar="NAME",
-        help=f"{', '.join(others)} or {last} (default: {_default(name)})",
+        help=f"{', '.join(others)} or {last} (default: {default})",
     )
 
 
@@ -222,7 +222,9 @@ def _default(setting: str) -> str:
 
 
 def _spelled(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else f"{value}"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _train(args: argparse.Namespace) -> None:

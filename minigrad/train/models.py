@@ -147,6 +147,10 @@ class CharTransformer(CharacterModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if width % heads:
+            raise ValueError(
+                f"CharTransformer: width must be a multiple of heads, got {width} and {heads}"
+            )
         self.block = block
         self.embedding = Embedding(characters, width)
         self.places = Embedding(block, width)
