@@ -85,7 +85,7 @@ def add_commands(commands: Any) -> None:
         epilog="examples:\n"
         "  minigrad train\n"
         "  minigrad train --dataset mnist --data-dir data/mnist --hidden 256,128 --epochs 10\n"
-        "  minigrad train --model cnn --dataset mnist\n"
+        "  minigrad train --model cnn --dataset mnist --epochs 10\n"
         "  minigrad train --model transformer --text book.txt\n"
         "  minigrad train --dropout 0.2 --schedule warmup --early-stopping 5 --out runs/first\n"
         "  minigrad train --out runs/first --resume",
