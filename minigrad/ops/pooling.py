@@ -1,14 +1,15 @@
 """Pooling and interpolation: the same images with more or fewer points."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..engine import Op, Tensor, apply
+from .axes import for_each_axis
+from .convolution import Windows
 from .creation import as_tensor
 from .reductions import mean
 from .shape import reshape
@@ -24,70 +25,20 @@ __all__ = [
 ]
 
 
-class Windows(NamedTuple):
-    """Where the windows of a pooling lie: for each of the last axes, in the order of the axes.
-
-    lengths: of x; sizes: how many windows there are.
-    """
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    lengths: tuple[int, ...]
-    sizes: tuple[int, ...]
-
-    def slices(self, axis: int) -> list[slice]:
-        """Return for each place in the windows of an axis where it is in the padded x."""
-        step, reach = self.stride[axis], self.stride[axis] * (self.sizes[axis] - 1) + 1
-        starts = [i * self.dilation[axis] for i in range(self.kernel[axis])]
-        return [slice(start, start + reach, step) for start in starts]
-
-    def places(self) -> list[tuple[Any, ...]]:
-        """Return for each place in a window, in row-major order, where it is in the padded x."""
-        return [(..., *key) for key in product(*map(self.slices, range(len(self.kernel))))]
-
-    def inside(self) -> tuple[Any, ...]:
-        """Return where x is in the padded x."""
-        pairs = zip(self.padding, self.lengths, strict=True)
-        return (..., *(slice(before, before + n) for before, n in pairs))
-
-    def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of x with all that the windows look at beside it."""
-        lengths = [
-            max(self.padding[axis] + n, self.slices(axis)[-1].stop)
-            for axis, n in enumerate(self.lengths)
-        ]
-        return (*shape[: len(shape) - len(lengths)], *lengths)
-
-    def are_apart(self) -> bool:
-        """Return whether no point is in two windows."""
-        reach = zip(self.kernel, self.dilation, self.stride, strict=True)
-        return all(dilation * (kernel - 1) < stride for kernel, dilation, stride in reach)
-
-    def pooled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the result for x of this shape."""
-        return (*shape[: len(shape) - len(self.sizes)], *self.sizes)
-
-    def unpooled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of x for a result of this shape."""
-        return (*shape[: len(shape) - len(self.sizes)], *self.lengths)
+def _are_apart(windows: Windows) -> bool:
+    """Return whether no point is in two windows."""
+    axes = zip(windows.kernel, windows.dilation, windows.stride, strict=True)
+    return all(dilation * (kernel - 1) < stride for kernel, dilation, stride in axes)
 
 
-def _padded(xp: Any, x: Any, windows: Windows, value: Any) -> Any:
-    shape = windows.padded(x.shape)
-    if shape == x.shape:
-        return x
-    out = xp.full(shape, value, dtype=x.dtype)
-    out[windows.inside()] = x
-    return out
-
-
-def _cropped(xp: Any, out: Any, windows: Windows) -> Any:
-    """Undo `_padded`, without a view that holds the rest."""
-    if out.shape == windows.unpooled(out.shape):
-        return out
-    return xp.array(out[windows.inside()], copy=True)
+def _numbered(windows: Windows) -> Iterator[tuple[int, tuple[Any, ...], tuple[Any, ...]]]:
+    """Yield for each place in a window its number, and keys of what it sees and of the result."""
+    for seen in product(*map(windows.along, range(len(windows.kernel)))):
+        place, inside, which = zip(*seen, strict=True)
+        number = 0
+        for k, length in zip(place, windows.kernel, strict=True):
+            number = number * length + k
+        yield number, (..., *inside), (..., *which)
 
 
 def _put(out: Any, key: Any, values: Any, apart: bool) -> None:
@@ -96,6 +47,11 @@ def _put(out: Any, key: Any, values: Any, apart: bool) -> None:
         out[key] = values
     else:
         out[key] += values
+
+
+def _wide(xp: Any, x: Any) -> Any:
+    """Return float16 as float32, in which sums are made."""
+    return xp.astype(x, np.float32) if x.dtype == np.float16 else x
 
 
 def _along(xp: Any, values: Any, axis: int, ndim: int) -> Any:
@@ -121,35 +77,34 @@ def _first_places(xp: Any, windows: Windows, dtype: Any) -> Any:
 
 
 def _max_pool_forward(xp: Any, x: Any, *, windows: Windows) -> tuple[Any, Any]:
-    x, shape = _padded(xp, x, windows, _lowest(x.dtype)), windows.pooled(x.shape)
+    shape = (*x.shape[: -len(windows.sizes)], *windows.sizes)
     best = xp.full(shape, _lowest(x.dtype), dtype=x.dtype)
     # As narrow as can be: it is all that the tape keeps.
     place = xp.zeros(shape, dtype=np.min_scalar_type(math.prod(windows.kernel) - 1))
     if any(windows.padding):
         place[...] = _first_places(xp, windows, place.dtype)
-    for k, key in enumerate(windows.places()):
-        found = xp.ascontiguousarray(x[key])  # read four times
-        wins = (found > best) | (found != found)
+    for k, inside, which in _numbered(windows):
+        found, held = xp.ascontiguousarray(x[inside]), best[which]  # each read several times
+        wins = (found > held) | (found != found)
         # The places come in ascending order, so the greatest is the last that has won; a third of
         # the time of `where`.
-        place = xp.maximum(place, xp.astype(wins, place.dtype) * k)
-        best = xp.maximum(best, found)
+        place[which] = xp.maximum(place[which], xp.astype(wins, place.dtype) * k)
+        best[which] = xp.maximum(held, found)
     return best, place
 
 
 def _max_unpool_forward(xp: Any, v: Any, place: Any, *, windows: Windows) -> Any:
-    shape = windows.unpooled(v.shape)
-    out = xp.zeros(windows.padded(shape), dtype=np.float32 if v.dtype == np.float16 else v.dtype)
-    apart = windows.are_apart()
-    for k, key in enumerate(windows.places()):
-        _put(out, key, xp.where(place == k, v, 0), apart)
-    return xp.astype(_cropped(xp, out, windows), v.dtype, copy=False)
+    out = xp.zeros((*v.shape[: -len(windows.sizes)], *windows.lengths), dtype=_wide(xp, v).dtype)
+    apart = _are_apart(windows)
+    for k, inside, which in _numbered(windows):
+        _put(out, inside, xp.where(place[which] == k, v[which], 0), apart)
+    return xp.astype(out, v.dtype, copy=False)
 
 
 def _max_pick_forward(xp: Any, x: Any, place: Any, *, windows: Windows) -> Any:
-    x, out = _padded(xp, x, windows, 0), xp.zeros(windows.pooled(x.shape), dtype=x.dtype)
-    for k, key in enumerate(windows.places()):
-        out = xp.where(place == k, x[key], out)
+    out = xp.zeros((*x.shape[: -len(windows.sizes)], *windows.sizes), dtype=x.dtype)
+    for k, inside, which in _numbered(windows):
+        out[which] = xp.where(place[which] == k, x[inside], out[which])
     return out
 
 
@@ -213,21 +168,14 @@ def _scaled(xp: Any, x: Any, windows: Windows, count_padding: bool, divisor: int
     return x
 
 
-def _wide(xp: Any, x: Any) -> Any:
-    return xp.astype(x, np.float32) if x.dtype == np.float16 else x
-
-
 def _avg_pool_forward(
     xp: Any, x: Any, *, windows: Windows, count_padding: bool, divisor: int | None
 ) -> Any:
-    total = _padded(xp, _wide(xp, x), windows, 0)
-    ndim = len(windows.sizes)
-    for axis in range(ndim):
-        after = (slice(None),) * (ndim - 1 - axis)
-        first, *others = [total[(..., at, *after)] for at in windows.slices(axis)]
-        total = xp.array(first, copy=True)
-        for part in others:
-            total += part
+    total = _wide(xp, x)
+    for axis, shape, after in _one_by_one(x.shape, windows.sizes):
+        part, total = total, xp.zeros(shape, dtype=total.dtype)
+        for _, inside, which in windows.along(axis):
+            total[(..., which, *after)] += part[(..., inside, *after)]
     total = _scaled(xp, total, windows, count_padding, divisor)
     return xp.astype(total, x.dtype, copy=False)
 
@@ -235,17 +183,24 @@ def _avg_pool_forward(
 def _avg_unpool_forward(
     xp: Any, v: Any, *, windows: Windows, count_padding: bool, divisor: int | None
 ) -> Any:
-    part = _scaled(xp, _wide(xp, v), windows, count_padding, divisor)
-    shape, ndim = windows.padded(windows.unpooled(v.shape)), len(windows.sizes)
-    apart = windows.are_apart()
-    for axis in reversed(range(ndim)):
-        after = ndim - 1 - axis
-        at = part.ndim - 1 - after
-        out = xp.zeros((*part.shape[:at], shape[at], *part.shape[at + 1 :]), dtype=part.dtype)
-        for key in windows.slices(axis):
-            _put(out, (..., key, *(slice(None),) * after), part, apart)
-        part = out
-    return xp.astype(_cropped(xp, part, windows), v.dtype, copy=False)
+    out = _scaled(xp, _wide(xp, v), windows, count_padding, divisor)
+    apart = _are_apart(windows)
+    for axis, shape, after in _one_by_one(v.shape, windows.lengths):
+        part, out = out, xp.zeros(shape, dtype=out.dtype)
+        for _, inside, which in windows.along(axis):
+            _put(out, (..., inside, *after), part[(..., which, *after)], apart)
+    return xp.astype(out, v.dtype, copy=False)
+
+
+def _one_by_one(
+    shape: tuple[int, ...], lengths: tuple[int, ...]
+) -> Iterator[tuple[int, tuple[int, ...], tuple[slice, ...]]]:
+    """Yield each of the last axes with the shape once it has its new length, and slices behind."""
+    ndim = len(lengths)
+    for axis, length in enumerate(lengths):
+        at = len(shape) - ndim + axis
+        shape = (*shape[:at], length, *shape[at + 1 :])
+        yield axis, shape, (slice(None),) * (ndim - 1 - axis)
 
 
 _avg_unpool: Op = Op(
@@ -359,20 +314,6 @@ _resample: Op = Op(
 # What users call
 
 
-def _per_axis(name: str, what: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
-    """Return an integer for each axis from one for all or a sequence of them, checked."""
-    try:
-        given = tuple(map(index, value)) if isinstance(value, Sequence) else (index(value),)
-    except TypeError:
-        raise TypeError(f"{name}: {what} is an integer or {axes} of them, got {value!r}") from None
-    given = given * axes if len(given) == 1 else given
-    if len(given) != axes:
-        raise ValueError(f"{name}: {what} needs one integer for each of {axes} axes, got {value!r}")
-    if min(given) < least:
-        raise ValueError(f"{name}: {what} must be at least {least}, got {value!r}")
-    return given
-
-
 def _images(name: str, x: Any, axes: int) -> Tensor:
     """Return x as a tensor; ValueError unless it is one image with channels or a batch of them."""
     images: Tensor = as_tensor(x)
@@ -397,10 +338,10 @@ def _windows(
     dilation: Any,
     ceil_mode: bool,
 ) -> Windows:
-    kernel = _per_axis(name, "kernel_size", kernel_size, axes, 1)
-    stride = kernel if stride is None else _per_axis(name, "stride", stride, axes, 1)
-    padding = _per_axis(name, "padding", padding, axes, 0)
-    dilation = _per_axis(name, "dilation", dilation, axes, 1)
+    kernel = for_each_axis(name, "kernel_size", kernel_size, axes, 1)
+    stride = kernel if stride is None else for_each_axis(name, "stride", stride, axes, 1)
+    padding = for_each_axis(name, "padding", padding, axes, 0)
+    dilation = for_each_axis(name, "dilation", dilation, axes, 1)
     lengths = x.shape[-axes:]
     sizes = []
     for axis, length in enumerate(lengths, -axes):
@@ -515,7 +456,9 @@ def avg_pool2d(
     are divided by instead. ValueError for windows that do not fit or a divisor below 1.
     """
     if divisor_override is not None:
-        (divisor_override,) = _per_axis("avg_pool2d", "divisor_override", divisor_override, 1, 1)
+        (divisor_override,) = for_each_axis(
+            "avg_pool2d", "divisor_override", divisor_override, 1, 1
+        )
     options = kernel_size, stride, padding, ceil_mode
     return _avg_pooled("avg_pool2d", x, 2, options, count_include_pad, divisor_override)
 
@@ -526,7 +469,7 @@ def _adaptive(name: str, x: Any, axes: int, output_size: Any) -> Tensor:
     wanted = output_size if isinstance(output_size, Sequence) else (output_size,) * axes
     if len(wanted) == axes:  # else it is refused below
         wanted = [n if size is None else size for n, size in zip(lengths, wanted, strict=True)]
-    sizes = _per_axis(name, "output_size", wanted, axes, 1)
+    sizes = for_each_axis(name, "output_size", wanted, axes, 1)
     if any(n % size for n, size in zip(lengths, sizes, strict=True)):
         parts = zip(lengths, sizes, strict=True)
         return _resample(x, axes=tuple(Resampling("mean", n, size) for n, size in parts))
@@ -590,7 +533,7 @@ def interpolate(
             f"interpolate: expected either size or scale_factor, got {size} and {scale_factor}"
         )
     if size is not None:
-        sizes = _per_axis("interpolate", "size", size, axes, 1)
+        sizes = for_each_axis("interpolate", "size", size, axes, 1)
         scales = [(float(n), float(m)) for n, m in zip(lengths, sizes, strict=True)]
     else:
         several = isinstance(scale_factor, Sequence)
@@ -601,7 +544,7 @@ def interpolate(
                 f"{scale_factor!r}"
             )
         scaled = [int(n * f) for n, f in zip(lengths, factors, strict=True)]
-        sizes = _per_axis("interpolate", "the size by scale_factor", scaled, axes, 1)
+        sizes = for_each_axis("interpolate", "the size by scale_factor", scaled, axes, 1)
         scales = [(1.0, float(f)) for f in factors]
     if mode != "nearest":
         mode = "corners" if align_corners else "linear"

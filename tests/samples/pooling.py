@@ -6,7 +6,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.engine import TABLE
-from minigrad.ops.pooling import Resampling, Windows
+from minigrad.ops.convolution import Windows
+from minigrad.ops.pooling import Resampling
 
 from .rows import *
 
@@ -185,16 +186,23 @@ NO_FIT_IN_WINDOWS = (
         {"axes": 2, "kernel_size": 3},
     ),
     Wrong((FEW,), ValueError, "at most half.*got 2", {"axes": 1, "kernel_size": 3, "padding": 2}),
-    Wrong((FEW,), ValueError, "kernel_size must be at least 1", {"axes": 2, "kernel_size": (2, 0)}),
-    Wrong((FEW,), ValueError, "stride must", {"axes": 2, "kernel_size": 2, "stride": 0}),
-    Wrong((FEW,), ValueError, "padding must", {"axes": 2, "kernel_size": 2, "padding": -1}),
     Wrong(
         (FEW,),
         ValueError,
-        r"each of 2 axes, got \(1, 2, 3\)",
+        r"kernel_size .* at least 1.*\(2, 0\)",
+        {"axes": 2, "kernel_size": (2, 0)},
+    ),
+    Wrong((FEW,), ValueError, "stride .* at least 1", {"axes": 2, "kernel_size": 2, "stride": 0}),
+    Wrong(
+        (FEW,), ValueError, "padding .* at least 0", {"axes": 2, "kernel_size": 2, "padding": -1}
+    ),
+    Wrong(
+        (FEW,),
+        ValueError,
+        r"or 2 of them, got \(1, 2, 3\)",
         {"axes": 2, "kernel_size": (1, 2, 3)},
     ),
-    Wrong((FEW,), TypeError, "an integer or 2 of them, got 1.5", {"axes": 2, "kernel_size": 1.5}),
+    Wrong((FEW,), TypeError, "an integer, or 2 of them, got 1.5", {"axes": 2, "kernel_size": 1.5}),
     Wrong((NONE,), ValueError, r"no points.*\(2, 0, 3\)", {"axes": 2, "kernel_size": 1}),
     Wrong((CUBE,), ValueError, r"height, width.*\(2, 2, 3, 4, 2\)", {"axes": 2, "kernel_size": 1}),
 )
@@ -220,7 +228,10 @@ POOLING = {
         wrong=(
             *NO_FIT_IN_WINDOWS,
             Wrong(
-                (FEW,), ValueError, "dilation must", {"axes": 2, "kernel_size": 2, "dilation": 0}
+                (FEW,),
+                ValueError,
+                "dilation .* at least 1",
+                {"axes": 2, "kernel_size": 2, "dilation": 0},
             ),
             Wrong((FEW > 0,), TypeError, "real numbers, got bool", {"axes": 2, "kernel_size": 2}),
         ),
@@ -264,7 +275,7 @@ POOLING = {
             Wrong(
                 (FEW,),
                 ValueError,
-                "divisor_override must be at least 1, got 0",
+                "divisor_override .* at least 1, got 0",
                 {"axes": 2, "kernel_size": 2, "divisor_override": 0},
             ),
         ),
@@ -288,8 +299,8 @@ POOLING = {
             for shape, size in [((2, 1, 4, 3), (2, 1)), ((1, 5, 2), (3, 4)), ((1, 3, 5), (None, 2))]
         ),
         wrong=(
-            Wrong((FEW,), ValueError, "output_size must be at least 1", {"output_size": 0}),
-            Wrong((FEW,), ValueError, "each of 2 axes", {"output_size": (1, 2, 3)}),
+            Wrong((FEW,), ValueError, "output_size .* at least 1", {"output_size": 0}),
+            Wrong((FEW,), ValueError, "2 of them", {"output_size": (1, 2, 3)}),
             Wrong((NONE,), ValueError, "no points", {"output_size": 1}),
         ),
     ),
@@ -311,7 +322,7 @@ POOLING = {
         wrong=(
             Wrong((FEW,), ValueError, "size or scale_factor, got None and None"),
             Wrong((FEW,), ValueError, "got 2 and 3", {"size": 2, "scale_factor": 3}),
-            Wrong((FEW,), ValueError, "at least 1, got 0", {"size": 0}),
+            Wrong((FEW,), ValueError, "size .* at least 1, got 0", {"size": 0}),
             Wrong((FEW,), ValueError, r"at least 1, got \[0\]", {"scale_factor": 0.1}),
             Wrong((FEW,), ValueError, "above 0.*got -1", {"scale_factor": -1}),
             Wrong((FEW,), ValueError, "one of nearest.*not 'cubic'", {"size": 2, "mode": "cubic"}),
