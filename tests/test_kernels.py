@@ -27,20 +27,21 @@ import minigrad as mg
 from minigrad import backends
 from minigrad.engine import TABLE
 from minigrad.nn import CrossEntropyLoss
+from minigrad.ops.convolution import Windows
 from minigrad.optim import Adam
 from minigrad.train import mlp
 
 numba = pytest.importorskip("numba", reason="the CPU kernels need Numba")
 cpu = pytest.importorskip("minigrad.kernels.cpu")
 adam, compiler, cross_entropy, philox = cpu.adam, cpu.compiler, cpu.cross_entropy, cpu.philox
-norm = cpu.norm
+norm, pooling = cpu.norm, cpu.pooling
 
 COMPILED = not numba.config.DISABLE_JIT
 needs_compiler = pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT: nothing is compiled")
 
 LOOPS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in (adam, cross_entropy, norm, philox)
+    for module in (adam, cross_entropy, norm, philox, pooling)
     for name, value in vars(module).items()
     if isinstance(value, compiler.Loop)
 }
@@ -81,14 +82,34 @@ def norm_call(dtype, shapes=((5, 6), (7,))):
     return [random(*shape, dtype=dtype) for shape in shapes], {}
 
 
+def windows_of(images):
+    """Overlapping windows that hang over every edge."""
+    return Windows((3, 2), (2, 1), (1, 1), (1, 2), images.shape[-2:], (3, 4))
+
+
+def max_pool_call(dtype, images=2):
+    x = random(images, 3, 5, 4, dtype=dtype)
+    return [x], dict(windows=windows_of(x))
+
+
+def max_unpool_call(dtype, images=2):
+    (x,), params = max_pool_call(dtype, images)
+    v, place = TABLE["max_pool"].forward(XP, x, **params)
+    return [v, place], params
+
+
 CALLS = {
     "adam_update": adam_call,
+    "max_pool": max_pool_call,
+    "max_unpool": max_unpool_call,
     "random_bits": bits_call,
     "softmax_cross_entropy": cross_entropy_call,
     "total_norm": norm_call,
 }
 LARGER = {  # several chunks, blocks and rows for each thread
     "adam_update": dict(shape=(1001,) if COMPILED else (20,)),
+    "max_pool": dict(images=20 if COMPILED else 3),
+    "max_unpool": dict(images=20 if COMPILED else 3),
     "random_bits": dict(size=13 * philox.CHUNK - 3 if COMPILED else 41),
     "softmax_cross_entropy": dict(n=37, c=1100) if COMPILED else dict(n=3, c=20),
     "total_norm": dict(shapes=[(3 * norm.BLOCK + 7,), (5,)] if COMPILED else [(20,), (5,)]),
@@ -251,6 +272,17 @@ def label(value):
 
 
 DECLINED = {
+    "max_pool": [
+        (0, to(np.float16)),
+        (0, to(np.int64)),
+        (0, lambda x: x[..., :-1]),
+    ],
+    "max_unpool": [
+        (0, to(np.float16)),
+        (0, lambda v: v[..., :-1]),
+        (1, to(np.int64)),
+        (1, lambda place: place[:1]),
+    ],
     "adam_update": [
         *[(i, to(np.float16)) for i in range(4)],
         *[(i, to(np.float64)) for i in range(4)],
@@ -312,9 +344,27 @@ def test_declines_and_leaves_everything_as_it_was(name, position, change):
 
 
 def test_declines_float16_throughout():
-    for name in ("adam_update", "softmax_cross_entropy", "total_norm"):
+    for name in sorted(set(cpu.TABLE) - {"random_bits"}):
         arrays, params = CALLS[name](np.float16)
         assert computed(name, arrays, params) is None
+
+
+@pytest.mark.parametrize("fill", [-np.inf, np.nan, 1.0], ids=str)
+def test_maxima_of_special_numbers(fill):
+    (x,), params = max_pool_call(np.float32)
+    x[:, :, 1:4, 1:] = fill
+    x[0, 1] = fill
+    assert_same(computed("max_pool", [x], params), referenced("max_pool", [x], params))
+
+
+def test_windows_of_three_axes_and_of_many_points_are_left_to_the_reference():
+    for kernel, lengths in ([(16, 17), (16, 17)], [(2, 2, 2), (2, 2, 2)]):
+        ones = (1,) * len(kernel)
+        windows = Windows(kernel, ones, (0,) * len(kernel), ones, lengths, ones)
+        x = random(2, *lengths, dtype=np.float32)
+        assert computed("max_pool", [x], dict(windows=windows)) is None
+        v, place = TABLE["max_pool"].forward(XP, x, windows=windows)
+        assert computed("max_unpool", [v, place], dict(windows=windows)) is None
 
 
 def test_what_the_reference_refuses_is_declined():

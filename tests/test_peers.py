@@ -349,7 +349,7 @@ TORCH = {
     **with_keywords(
         functional, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d unfold fold"
     ),
-    "max_pool": pooling("max_pool"),
+    "max_pool2d": pooling("max_pool"),
     "max_indices": lambda x, axes, **options: pooling("max_pool", return_indices=True)(
         x, axes, **options
     )[1],
@@ -429,6 +429,7 @@ ALONE = {
     **dict.fromkeys(("normalize", "rms_normalize"), "a part of the normalizations"),
     "attention_weights": "a part of attention",
     **dict.fromkeys("max_unpool max_pick avg_unpool".split(), "a derivative of pooling"),
+    "max_pool": "max_pool1d and max_pool2d, which are compared",
     **dict.fromkeys(("resample", "resample_back"), "a part of interpolate, and its derivative"),
     "cofactor": "a part of the determinant",
 }

@@ -41,6 +41,14 @@ def _numbered(windows: Windows) -> Iterator[tuple[int, tuple[Any, ...], tuple[An
         yield number, (..., *inside), (..., *which)
 
 
+def _resized(x: Any, old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of x with other lengths of the last axes, which must have the old ones."""
+    batch = x.ndim - len(old)
+    if x.shape[batch:] != old:
+        raise ValueError(f"expected lengths {old} of the last axes, got shape {x.shape}")
+    return (*x.shape[:batch], *new)
+
+
 def _put(out: Any, key: Any, values: Any, apart: bool) -> None:
     """Add values to zeros, which need not be read where each is named once."""
     if apart:
@@ -77,7 +85,7 @@ def _first_places(xp: Any, windows: Windows, dtype: Any) -> Any:
 
 
 def _max_pool_forward(xp: Any, x: Any, *, windows: Windows) -> tuple[Any, Any]:
-    shape = (*x.shape[: -len(windows.sizes)], *windows.sizes)
+    shape = _resized(x, windows.lengths, windows.sizes)
     best = xp.full(shape, _lowest(x.dtype), dtype=x.dtype)
     # As narrow as can be: it is all that the tape keeps.
     place = xp.zeros(shape, dtype=np.min_scalar_type(math.prod(windows.kernel) - 1))
@@ -94,7 +102,8 @@ def _max_pool_forward(xp: Any, x: Any, *, windows: Windows) -> tuple[Any, Any]:
 
 
 def _max_unpool_forward(xp: Any, v: Any, place: Any, *, windows: Windows) -> Any:
-    out = xp.zeros((*v.shape[: -len(windows.sizes)], *windows.lengths), dtype=_wide(xp, v).dtype)
+    shape = _resized(v, windows.sizes, windows.lengths)
+    out = xp.zeros(shape, dtype=_wide(xp, v).dtype)
     apart = _are_apart(windows)
     for k, inside, which in _numbered(windows):
         _put(out, inside, xp.where(place[which] == k, v[which], 0), apart)
@@ -102,7 +111,7 @@ def _max_unpool_forward(xp: Any, v: Any, place: Any, *, windows: Windows) -> Any
 
 
 def _max_pick_forward(xp: Any, x: Any, place: Any, *, windows: Windows) -> Any:
-    out = xp.zeros((*x.shape[: -len(windows.sizes)], *windows.sizes), dtype=x.dtype)
+    out = xp.zeros(_resized(x, windows.lengths, windows.sizes), dtype=x.dtype)
     for k, inside, which in _numbered(windows):
         out[which] = xp.where(place[which] == k, x[inside], out[which])
     return out

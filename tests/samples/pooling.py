@@ -49,9 +49,8 @@ def windows_of(x, axes, kernel_size, stride=None, padding=0, dilation=1, ceil_mo
     return Windows(kernel, stride, padding, dilation, lengths, tuple(sizes))
 
 
-def reference_max(x, axes, **options):
-    windows = windows_of(x, axes, **options)
-    out = np.empty((*x.shape[:-axes], *windows.sizes))
+def reference_max(x, windows):
+    out = np.empty((*x.shape[: -len(windows.sizes)], *windows.sizes))
     for at, inside in points(windows):
         out[(..., *at)] = np.max([x[(..., *p)] for p in inside if p], axis=0)
     return out
@@ -185,7 +184,7 @@ NO_FIT_IN_WINDOWS = (
         r"reaches over 3 points is larger than axis -2 .*\(1, 2, 3\).*padding of 0",
         {"axes": 2, "kernel_size": 3},
     ),
-    Wrong((FEW,), ValueError, "at most half.*got 2", {"axes": 1, "kernel_size": 3, "padding": 2}),
+    Wrong((FEW,), ValueError, "at most half.*got 2", {"axes": 2, "kernel_size": 3, "padding": 2}),
     Wrong(
         (FEW,),
         ValueError,
@@ -217,8 +216,16 @@ RESAMPLED = [
 
 POOLING = {
     "max_pool": Row(
+        lambda x, windows: TABLE["max_pool"](x, windows=windows)[0],
+        lambda x, windows: reference_max(x, windows),
+        tuple(
+            Case((Reals((*shape, *windows.lengths)),), {"windows": windows})
+            for shape, windows in [((2, 1), OVERLAPPING), ((1,), APART), ((0, 2), OVERLAPPING)]
+        ),
+    ),
+    "max_pool2d": Row(
         by_axes("max_pool"),
-        reference_max,
+        lambda x, axes, **options: reference_max(x, windows_of(x, axes, **options)),
         tuple(Case((Reals(shape),), params) for shape, params in [*POOLED, DILATED]),
         kinks=(
             # The first of a window has it all, and where windows overlap it has more than one.
