@@ -13,8 +13,10 @@ import numpy as np
 import processes
 import pytest
 
+import minigrad as mg
 from minigrad.engine import TABLE
 
+NEEDS_TORCH = "compares with torch (the extra minigrad[compare])"
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
 COMPARE = FOLDER / "compare.py"
@@ -444,3 +446,60 @@ def test_nothing_is_said_where_minigrad_loses_nowhere(program, told):
     told["training"]["batches"] = told["training"]["batches"][:1]
     told["ops"]["rows"] = told["ops"]["rows"][:2]
     assert "- nowhere in this run" in program("report").markdown(told)
+
+
+# What the tape keeps
+
+
+def test_memory_is_counted_printed_and_stored(tmp_path):
+    path = tmp_path / "memory.json"
+    options = ["--only", "x * y;max_pool2d;linear", "--json", path]
+    command = [sys.executable, str(FOLDER / "memory.py"), *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads(path.read_text("utf-8"))
+    assert [row["name"] for row in stored["rows"]] == ["x * y", "linear", "max_pool2d"]
+    assert {"commit", "machine", "versions"} <= set(stored)
+    assert "| `x * y` | 64×256, 64×256 | 128.0 KiB |" in done.stdout
+    command[2:] = ["--markdown", str(path)]
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.stdout == done.stdout
+    command[2:] = ["--only", "relo"]
+    wrong = subprocess.run(command, capture_output=True, text=True)
+    assert (wrong.returncode, "unknown rows: relo" in wrong.stderr) == (2, True)
+
+
+def test_buffers_are_counted_once_and_whole(program):
+    memory = program("memory")
+    x = mg.tensor(np.ones(1000, np.float32), requires_grad=True)
+    y = mg.exp(x)
+    assert memory.kept_by_minigrad(y) == 4000
+    assert memory.kept_by_minigrad(mg.square(y[:1])) == 4000
+    assert memory.kept_by_minigrad(y[:500] * y[500:]) == 4000
+    assert memory.kept_by_minigrad(x * y) == 8000
+    assert memory.kept_by_minigrad(x * y, [x]) == 4000
+
+
+def test_buffers_of_torch_are_counted_once_and_whole(program):
+    memory, torch = program("memory"), pytest.importorskip("torch", reason=NEEDS_TORCH)
+    x = torch.ones(1000, requires_grad=True)
+    assert memory.kept_by_torch(lambda: x.exp()) == 4000
+    assert memory.kept_by_torch(lambda: x.exp()[:1].square()) == 4000
+    assert memory.kept_by_torch(lambda: (y := x.exp())[:500] * y[500:]) == 4000
+    assert memory.kept_by_torch(lambda: x * x.exp()) == 8000
+    assert memory.kept_by_torch(lambda: x * x.exp(), [x]) == 4000
+
+
+def test_the_tape_keeps_at_most_what_that_of_torch_keeps(program):
+    memory, _ = program("memory"), pytest.importorskip("torch", reason=NEEDS_TORCH)
+    rows = memory.measure(memory.cases())
+    assert [row for row in rows if row["minigrad"] > row["torch"]] == []
+    assert sum(row["minigrad"] for row in rows) > 0
+
+
+def test_the_page_has_the_stored_table(program):
+    memory = program("memory")
+    stored = json.loads(memory.RESULTS.read_text("utf-8"))
+    page = (ROOT / "docs" / "memory.md").read_text("utf-8")
+    assert memory.markdown(stored) in page, "copy what memory.py --markdown prints into the page"
+    assert [row["name"] for row in stored["rows"]] == list(memory.cases())
