@@ -38,6 +38,8 @@ def neural(what: str, name: str, at: Any, *args: float, jax: str = "") -> Case:
         (at,),
         {"JAX": lambda xp, x: getattr(_jax("nn"), jax or name)(x, *args)},
     )
+
+
 def _put_together(u: Any, s: Any, vh: Any) -> Any:
     """Return the sum of squares of the matrix with this singular value decomposition."""
     return (((u * s) @ vh) ** 2).sum()

@@ -337,9 +337,6 @@ TORCH = {
     **{name: softmax_of_torch(name) for name in ("softmax", "log_softmax")},
     "softmax_cross_entropy": loss("cross_entropy"),
     "nll_loss": loss("nll_loss"),
-    "smooth_l1": lambda x, beta: functional.smooth_l1_loss(
-        x, torch.zeros_like(x), reduction="none", beta=beta
-    ),
     "binary_cross_entropy_with_logits": binary_loss,
     "one_hot": lambda labels, num_classes: functional.one_hot(labels.long(), num_classes),
     # Fourier transforms

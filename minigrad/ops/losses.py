@@ -383,16 +383,6 @@ _smooth_l1 = elementwise(
     "smooth_l1",
     _smooth_l1_forward,
     vjp=dict(d=lambda g, d, beta: g * (clip(d, -beta, beta) / beta)),
-def _smooth_l1_forward(xp: Any, x: Any, *, beta: float) -> Any:
-    limited = xp.minimum(xp.maximum(x, -beta), beta)
-    return (limited / beta) * (x - limited / 2)
-
-
-#: x² / 2 beta up to ±beta and |x| - beta / 2 beyond.
-_smooth_l1 = elementwise(
-    "smooth_l1",
-    _smooth_l1_forward,
-    vjp=dict(x=lambda g, x, beta: g * (clip(x, -beta, beta) / beta)),
     floating=True,
 )
 

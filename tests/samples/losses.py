@@ -138,16 +138,6 @@ LOSSES = {
             NO_FIT,
         ),
     ),
-    "smooth_l1": Row(
-        TABLE["smooth_l1"],
-        lambda x, beta: np.where(abs(x) < beta, x * x / (2 * beta), abs(x) - beta / 2),
-        tuple(
-            Case((Reals(shape, ((-3.0, -0.6), (-0.4, 0.4), (0.6, 3.0))),), {"beta": 0.5})
-            for shape in SHAPES
-        ),
-        result=floating,
-        kinks=(Kink(([-0.5, 0.0, 0.5, 1e4],), ([-1, 0, 1, 1],), {"beta": 0.5}),),
-    ),
     "binary_cross_entropy_with_logits": Row(
         TABLE["binary_cross_entropy_with_logits"],
         reference_binary,
