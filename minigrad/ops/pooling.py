@@ -181,7 +181,7 @@ def _avg_pool_forward(
     xp: Any, x: Any, *, windows: Windows, count_padding: bool, divisor: int | None
 ) -> Any:
     total = _wide(xp, x)
-    for axis, shape, after in _one_by_one(x.shape, windows.sizes):
+    for axis, shape, after in _one_by_one(x, windows.lengths, windows.sizes):
         part, total = total, xp.zeros(shape, dtype=total.dtype)
         for _, inside, which in windows.along(axis):
             total[(..., which, *after)] += part[(..., inside, *after)]
@@ -194,7 +194,7 @@ def _avg_unpool_forward(
 ) -> Any:
     out = _scaled(xp, _wide(xp, v), windows, count_padding, divisor)
     apart = _are_apart(windows)
-    for axis, shape, after in _one_by_one(v.shape, windows.lengths):
+    for axis, shape, after in _one_by_one(v, windows.sizes, windows.lengths):
         part, out = out, xp.zeros(shape, dtype=out.dtype)
         for _, inside, which in windows.along(axis):
             _put(out, (..., inside, *after), part[(..., which, *after)], apart)
@@ -202,14 +202,14 @@ def _avg_unpool_forward(
 
 
 def _one_by_one(
-    shape: tuple[int, ...], lengths: tuple[int, ...]
+    x: Any, old: tuple[int, ...], new: tuple[int, ...]
 ) -> Iterator[tuple[int, tuple[int, ...], tuple[slice, ...]]]:
     """Yield each of the last axes with the shape once it has its new length, and slices behind."""
-    ndim = len(lengths)
-    for axis, length in enumerate(lengths):
-        at = len(shape) - ndim + axis
-        shape = (*shape[:at], length, *shape[at + 1 :])
-        yield axis, shape, (slice(None),) * (ndim - 1 - axis)
+    ndim, shape = len(new), _resized(x, old, new)
+    for axis in range(ndim):
+        behind = ndim - 1 - axis
+        whole = shape[: len(shape) - behind] + old[axis + 1 :]
+        yield axis, whole, (slice(None),) * behind
 
 
 _avg_unpool: Op = Op(
