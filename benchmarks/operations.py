@@ -63,7 +63,11 @@ def scaled_input(spec: Any, k: int) -> Any:
         values = np.asarray(spec.values)
         if values.dtype == np.uint64:  # the state of a random stream
             return spec
-        return samples().Given(np.tile(values, [scaled_length(n, k) // n for n in values.shape]))
+        counts = [scaled_length(n, k) // n for n in values.shape]
+        if values.dtype.kind == "f" and values.ndim == 2 and values.shape == values.T.shape:
+            # Blocks on the diagonal: as regular as the matrix is.
+            return samples().Given(np.kron(np.eye(counts[0]), values))
+        return samples().Given(np.tile(values, counts))
     larger = replace(spec, shape=scaled_lengths(spec.shape, k))
     if isinstance(spec, samples().Ints) and spec.dtype is np.int64:
         low = -scaled_length(-spec.low, k)
