@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .messages import did_you_mean
-from .namespaces import Namespace
+from .namespaces import Namespace, scatter_add_of
 from .refusals import ErrorSlot, refuse_now
 
 Array = Any  # numpy.ndarray, cupy.ndarray, or the tests' array that refuses every conversion
@@ -42,7 +42,7 @@ def device_backend(
         name,
         device,
         array_type,
-        Namespace(module, module.add.at, slot.refuse, lenient=True),
+        Namespace(module, scatter_add_of(module), slot.refuse, lenient=True),
         to_numpy=checked_to_numpy,
         from_numpy=from_numpy,
         synchronize=checked_synchronize,

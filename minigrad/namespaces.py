@@ -4,6 +4,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 #: What an op's `forward` may use: the names NumPy >= 2.1 and CuPy 14 both have, with one meaning.
 NAMES = frozenset(
     """
@@ -64,3 +66,25 @@ class Namespace(Strict):
         #: whether bad values pass unnoticed instead of raising: an index out of range wraps
         #: around, a singular matrix is factorized
         self.lenient = lenient
+
+
+def scatter_add_of(module: ModuleType | Any) -> Callable[..., None]:
+    """Return `scatter_add` for a module whose `add.at` takes what CuPy's takes.
+
+    That is no complex number, bool or integer of less than 32 bits.
+    """
+    add_at = module.add.at
+
+    def scatter_add(x: Any, key: Any, values: Any) -> None:
+        if x.dtype.kind == "c":
+            values = module.asarray(values, dtype=x.dtype)
+            for part in (module.real, module.imag):  # views, also of what is written
+                add_at(part(x), key, part(values))
+        elif x.dtype.itemsize < 4 and x.dtype.kind != "f":
+            total = module.zeros(x.shape, dtype=np.int64)
+            add_at(total, key, module.asarray(values, dtype=np.int64))
+            x += module.astype(total, x.dtype)
+        else:
+            add_at(x, key, values)
+
+    return scatter_add

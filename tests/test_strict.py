@@ -49,6 +49,9 @@ REFUSED = {
     "masks": lambda x, host: x[x > 2],
     "writing host values": lambda x, host: x.__setitem__(0, host[0]),
     "host written to": lambda x, host: xp.add.at(x, (xp.asarray([0]),), host[:1]),
+    "complex numbers added up": lambda x, host: xp.add.at(
+        xp.astype(x, np.complex64), (xp.asarray([0]),), 1
+    ),
     "keywords CuPy lacks": lambda x, host: xp.max(x, initial=0),
     "keywords CuPy lacks in linalg": lambda x, host: xp.linalg.cholesky(x, upper=True),
     "host in linalg": lambda x, host: xp.linalg.solve(x, host),
