@@ -88,7 +88,9 @@ def test_a_key_means_what_it_means_to_numpy(name, form):
     np.add.at(counts, key, 1.0)
     np.testing.assert_array_equal(x.grad.numpy(), counts)
 
-    for value in (7, values):
+    # Where a key names an element twice, a GPU keeps either value.
+    is_open = x.device == "cuda:0" and counts.max() > 1
+    for value in (7,) if is_open else (7, values):
         expected, written, again = array.copy(), tensor(array), tensor(array)
         expected[key] = again[form(key)] = value
         np.testing.assert_array_equal(again.numpy(), expected)
@@ -114,7 +116,7 @@ BAD_KEYS = {
     "a ragged list": ([[0], [0, 1]], IndexError, "regular"),
     "a slice between floats": (slice(0.5, None), TypeError, "float"),
     "a step of 0": (slice(None, None, 0), ValueError, "zero"),
-    "out of bounds": (2, IndexError, r"index 2 .*axis 0.*\(2, 3, 4\)"),
+    "out of bounds": (2, IndexError, r"[Ii]ndex 2 .*axis 0.*\(2, 3, 4\)"),
     "far out of bounds": (2**70, IndexError, "integer"),
     "too many": ((0, 0, 0, 0), IndexError, "3-dimensional"),
     "two ellipses": ((..., ...), IndexError, "ellipsis"),

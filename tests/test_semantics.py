@@ -626,6 +626,8 @@ def test_a_nan_comes_through_backward():
 
 def test_the_last_of_several_values_for_one_element_counts():
     values = leaf([1.0, 2.0, 3.0])
+    if values.device == "cuda:0":
+        pytest.skip("which value counts is open on a GPU, whose threads write in any order")
     mg.tensor([0.0, 0.0]).astype(np.float64).at[[0, 0, 1]].set(values).sum().backward()
     np.testing.assert_array_equal(values.grad.numpy(), [0, 1, 1])
 

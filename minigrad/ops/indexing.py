@@ -48,9 +48,16 @@ def _filled(key: Key, indices: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _check(xp: Any, x: Any, indices: tuple[Any, ...], key: Key) -> None:
-    """Refuse indices out of range on devices, where they wrap around; NumPy raises by itself."""
-    if not indices or not xp.lenient:
+    """Refuse on devices what NumPy refuses by itself, indices that would wrap around above all."""
+    if not xp.lenient:
         return
+    if any(type(k) is int and k.bit_length() > 63 for k in key):
+        raise IndexError("an integer in the key is beyond 64 bits")
+    shapes = [index.shape for index in indices]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise IndexError(f"index arrays of shapes {shapes} do not broadcast together") from error
     for place, k in enumerate(key):
         if type(k) is Array and (axis := _axis_at(key, place, x.ndim)) < x.ndim:
             index, length = indices[k.number], x.shape[axis]
