@@ -3,6 +3,7 @@
 One `Twin` a module, over a grid of its options, in float64.
 """
 
+import inspect
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -70,6 +71,8 @@ WEIGHT = np.array([0.5, 2.0, 1.0])
 STEPS, STATES = normal(3, 2, 2), [normal(4, 2, 3), normal(4, 2, 3)]
 LATER = np.triu(np.ones((3, 4), bool), 1)  # in MultiheadAttention, true is masked out
 PADDING = np.array([[False, False, True, False], [False, False, False, True]])
+# Which PyTorch 2.11's group norm does not know.
+WITHOUT_BIAS = {"bias": False} if "bias" in inspect.signature(torch.nn.GroupNorm).parameters else {}
 LAYERED = [
     {"num_layers": 2, "bidirectional": True},
     {"batch_first": True},
@@ -179,7 +182,7 @@ TWINS = [
         [[normal(2, 4)], [normal(3, 4, 2, 2)]],
         [
             *grid(num_groups=[1, 2], num_channels=[4], affine=[True, False]),
-            {"num_groups": 4, "num_channels": 4, "eps": 0.1, "bias": False},
+            {"num_groups": 4, "num_channels": 4, "eps": 0.1, **WITHOUT_BIAS},
         ],
         modes=(True,),
     ),
