@@ -3,6 +3,7 @@
 import numpy as np
 
 import minigrad as mg
+from minigrad import backends
 
 
 def numbers(shape, dtype, seed=0):
@@ -31,6 +32,11 @@ def hosted(value):
     if isinstance(value, tuple | list):
         return [hosted(v) for v in value]
     return value.to_host()
+
+
+def eps_on(backend, eps=0.0, on_a_gpu=64.0):
+    """The error allowed on a backend: the bits of NumPy's own functions on the host's."""
+    return eps or (on_a_gpu if backends.get(backend).device == "cuda:0" else 0.0)
 
 
 def assert_alike(found, expected):

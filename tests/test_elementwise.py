@@ -193,9 +193,10 @@ def test_derivatives_neither_overflow_nor_cancel(name, dtype):
     at = np.array(points(limits.max, root(dtype), limits.eps), dtype)
     x = tensor(at, requires_grad=True)
     f(x).backward(mg.ones_like(x).detach())
+    flushes = x.device == "cuda:0" and dtype == "float32"  # CuPy's kernels make 0 of subnormals
     np.testing.assert_allclose(
         x.grad.numpy(),
         derivative(at.astype(np.float64)),
         rtol=8 * limits.eps,
-        atol=limits.smallest_subnormal,
+        atol=limits.smallest_normal if flushes else limits.smallest_subnormal,
     )
