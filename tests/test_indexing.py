@@ -104,6 +104,20 @@ def test_a_key_means_what_it_means_to_numpy(name, form):
     np.testing.assert_array_equal(x.detach().at[form(key)].add(tensor(values)).numpy(), expected)
 
 
+DTYPES = ["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "float16", "float32", "complex64", "complex128"])
+def test_what_is_added_twice_is_added_in_every_dtype(dtype):
+    x, v, key = (np.array(a) for a in ([0, 100, 1, 0], [100, 30, 1, 0], [1, 1, 0, 3]))
+    x, v = x.astype(dtype), (v * (1 - 2j) if "complex" in dtype else v).astype(dtype)
+    for value in (v, True if dtype == "bool" else 2):
+        found = tensor(x).at[key].add(tensor(v) if value is v else value)
+        expected = x.copy()
+        np.add.at(expected, key, value)  # integers wrap around
+        np.testing.assert_array_equal(found.numpy(), expected, strict=True)
+
+
 BAD_KEYS = {
     "a float": (1.0, IndexError, "float"),
     "floats": ([0.5], IndexError, "float"),
