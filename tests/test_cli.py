@@ -27,7 +27,7 @@ from minigrad.train import Trainer, mlp
 
 COMMANDS = ["train", "evaluate", "predict", "generate", "info"]
 QUICK = ["--epochs", "2", "--hidden", "8", "--backend", "numpy"]
-TEXT = ["--text", "book.txt", "--block", "8", "--width", "8", "--batch-size", "32"]
+TEXT = ["--text", "book.txt", "--block", "8", "--width", "8", "--batch-size", "128"]
 #: A quick run of each model.
 MODELS = {
     "mlp": QUICK,

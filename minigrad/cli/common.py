@@ -31,6 +31,8 @@ class Network(ABC):
     shape: ClassVar[Mapping[str, Any]]
     #: Defaults of its own for settings that every run has.
     habits: ClassVar[Mapping[str, Any]] = {}
+    #: What the optimizers' usual learning rates are multiplied by.
+    pace: ClassVar[float] = 1.0
     #: The names of the facts.
     knows: ClassVar[frozenset[str]]
     #: What the data consist of, in the plural.

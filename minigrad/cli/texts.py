@@ -25,6 +25,8 @@ class TextNetwork(Network):
     model: CharacterModel
 
     source: ClassVar[Mapping[str, Any]] = {"text": None, "block": 64}
+    habits: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 16}
+    pace = 2.5
     knows = frozenset({"characters", "block"})
     unit = "characters"
 
@@ -63,7 +65,8 @@ class TextNetwork(Network):
                 f"a part of the text has {len(codes)} characters, which is no window of {block} "
                 "and the next one; take a longer text, or a smaller --block"
             )
-        return text_windows(codes, block)
+        # They overlap, so that most characters are predicted from far and from near.
+        return text_windows(codes, block, stride=max(1, block // 4))
 
     def describe(self) -> str:
         shape = self.about["architecture"].items()
@@ -88,7 +91,6 @@ class TransformerNetwork(TextNetwork):
     """Layers of causal self-attention."""
 
     shape: ClassVar[Mapping[str, Any]] = {"width": 64, "heads": 4, "layers": 2, "dropout": 0.1}
-    habits: ClassVar[Mapping[str, Any]] = {"epochs": 20, "batch_size": 16}
 
     @staticmethod
     def build(**architecture: Any) -> Module:
@@ -103,7 +105,6 @@ class RecurrentNetwork(TextNetwork):
     """Layers of an LSTM."""
 
     shape: ClassVar[Mapping[str, Any]] = {"width": 128, "layers": 1, "dropout": 0.0}
-    habits: ClassVar[Mapping[str, Any]] = {"epochs": 20, "batch_size": 16}
 
     @staticmethod
     def build(**architecture: Any) -> Module:

@@ -27,7 +27,7 @@ from .images import add_source_options
 from .info import versions
 from .models import DEFAULTS, MODELS, defaults_of, option, read_checkpoint, refuse_strangers
 from .parsing import Refusal, number, one_of, reason, whole, widths
-from .texts import add_text_option
+from .texts import TextNetwork, add_text_option
 
 #: Settings that say where the data are, which may have moved when a run is gone on with.
 PLACES = {"data_dir", "text"}
@@ -114,7 +114,8 @@ def add_commands(commands: Any) -> None:
         "--block",
         type=whole(1),
         metavar="N",
-        help=f"characters that a model of texts learns from at once (default: {_default('block')})",
+        help="characters of a window that a model of texts learns from; one begins at each quarter "
+        f"of the last (default: {_default('block')})",
     )
     add(
         "--width",
@@ -144,6 +145,7 @@ def add_commands(commands: Any) -> None:
     )
     _add_choice(add, "optimizer", OPTIMIZERS, _default("optimizer"))
     rates = ", ".join(f"{rate:g} with {name}" for name, rate in LEARNING_RATES.items())
+    rates += f"; {TextNetwork.pace:g} times that for a text"
     add(
         "--lr",
         type=number(0, above=True),
@@ -255,7 +257,8 @@ def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
     model = given.get("model", DEFAULTS["model"])
     refuse_strangers(model, given)
     settings = {**defaults_of(model), **given}
-    settings["lr"] = settings["lr"] or LEARNING_RATES[settings["optimizer"]]
+    usual = MODELS[model].pace * LEARNING_RATES[settings["optimizer"]]
+    settings["lr"] = settings["lr"] or usual
     settings["backend"] = backend_named(settings["backend"])
     return settings
 
