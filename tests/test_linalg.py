@@ -1,5 +1,7 @@
 """The linalg extension: complex numbers, dtypes, names of results, what composes, what refuses."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from on_backend import tensor
@@ -408,6 +410,32 @@ def test_the_other_triangle_is_not_read():
     assert found[0, 1] == 0 and not np.isnan(found).any()
 
 
+def substituted(lower, right):
+    """The exact solution of lower @ z = right, rounded once."""
+    z = []
+    for row, b in zip(lower.tolist(), right.tolist(), strict=True):
+        *before, pivot = map(Fraction, row[: len(z) + 1])
+        z.append((Fraction(b) - sum(x * y for x, y in zip(before, z, strict=True))) / pivot)
+    return np.array([float(number) for number in z])
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_triangles_are_solved_by_substitution(upper):
+    """Whose error is small in each element, though the triangle's condition is about 1e18."""
+    rng = np.random.default_rng(0)
+    lower, right = np.tril(rng.normal(size=(60, 60))), rng.normal(size=60)
+    x, y = tensor(lower[::-1, ::-1] if upper else lower), tensor(right)
+    y.requires_grad = True
+    found = mg.linalg.solve_triangular(x, mg.flip(y) if upper else y, upper=upper)
+    exact = substituted(lower, right)
+    np.testing.assert_allclose(found.detach().numpy(), exact[::-1] if upper else exact, rtol=1e-12)
+    # The cotangent of y meets the adjoint triangle.
+    turned = lower[::-1, ::-1].T
+    found.backward(tensor(right[::-1] if not upper else right))
+    exact = substituted(turned, right)
+    np.testing.assert_allclose(y.grad.numpy(), exact[::-1], rtol=1e-12)
+
+
 LEAST_SQUARES = {
     "tall": (RNG.normal(size=(4, 2)), RNG.normal(size=(4, 3))),
     "vector": (RNG.normal(size=(4, 2)), RNG.normal(size=4)),
@@ -436,6 +464,38 @@ def test_least_squares_of_batches_and_without_full_rank():
     scaled = mg.linalg.lstsq(tensor(np.diag([1.0, 0.1])), tensor([1.0, 1.0]), rcond=0.5)
     np.testing.assert_allclose(scaled.solution.numpy(), [1, 0], atol=1e-15)
     assert scaled.rank.item() == 1
+
+
+@pytest.mark.parametrize("shapes", [((5, 3), (5, 2)), ((2, 3, 4), (3,)), ((4, 3), (2, 4, 1))])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_least_squares_have_the_derivatives_of_a_pseudo_inverse(shapes, rank):
+    rng = np.random.default_rng(rank)
+    *batch, m, n = shapes[0]
+    x = tensor(rng.normal(size=(*batch, m, rank)) @ rng.normal(size=(*batch, rank, n)))
+    y = tensor(rng.normal(size=shapes[1]))
+    column = y.ndim == 1
+
+    def composed(x, y):
+        return mg.linalg.pinv(x, rtol=1e-9) @ (y[:, None] if column else y)
+
+    def solved(x, y):
+        solution = mg.linalg.lstsq(x, y, rcond=1e-9).solution
+        return solution[..., None] if column else solution
+
+    def derivatives(f):
+        first = mg.grad(lambda x, y: mg.sin(f(x, y)).sum(), argnums=(0, 1))
+        second = mg.grad(lambda x, y: sum(mg.sin(g).sum() for g in first(x, y)), argnums=(0, 1))
+        return *first(x, y), *second(x, y)
+
+    for found, wanted in zip(derivatives(solved), derivatives(composed), strict=True):
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-7, atol=1e-8)
+
+
+def test_least_squares_keep_their_inputs_and_the_solution():
+    x, y = (tensor(RNG.normal(size=shape), requires_grad=True) for shape in [(64, 32), (64, 4)])
+    node = mg.linalg.lstsq(x, y).solution.node
+    kept = [value.shape for value in node.saved if isinstance(value, Tensor)]
+    assert sorted(kept) == [(32, 4), (64, 4), (64, 32)]
 
 
 def test_dependent_columns_have_no_factors_to_differentiate():
