@@ -104,6 +104,31 @@ def test_points_far_away_do_not_spoil_a_mean_or_an_interpolation():
     assert wide[0, 0].tolist() == [[INF, INF, 1, 1.5, 2, 2.5, 3, 3.5, 4]]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_nearest_point_is_pytorchs_where_a_quotient_is_nearly_whole(dtype):
+    x = np.arange(31, dtype=dtype)
+    found = mg.interpolate(tensor(x[None, None]), scale_factor=1.1)
+    assert found[0, 0, -3:].tolist() == [28, 29, 30]
+    torch = pytest.importorskip("torch", reason="compares with torch (the extra minigrad[compare])")
+    for n in (13, 24, 31):
+        x = np.arange(n, dtype=dtype)[None, None]
+        options = [{"scale_factor": f} for f in (0.3, 0.7, 1.1, 1.7, 2.3, 10 / 3, 7, 49)]
+        for option in [*options, *({"size": size} for size in (7, 29, 41, 58, 61, 130))]:
+            found = mg.interpolate(tensor(x), **option)
+            wanted = torch.nn.functional.interpolate(torch.from_numpy(x), **option)
+            assert found.tolist() == wanted.tolist(), (n, option)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_an_axis_that_keeps_its_length_stays_as_it_is(mode):
+    x = np.array([[[[0.0, 1.0]]]])
+    found = mg.interpolate(tensor(x), scale_factor=(2, 1.3), mode=mode)
+    assert found[0, 0].tolist() == [[0, 1], [0, 1]]
+    kept = tensor(x)
+    assert mg.interpolate(kept, scale_factor=(1, 1.3), mode=mode) is not kept
+    assert mg.interpolate(tensor(x[0]), scale_factor=1.3, mode="linear").tolist() == [[[0, 1]]]
+
+
 def test_half_precision_is_summed_in_single():
     x = plane(np.full((64, 64), 40.0), np.float16)
     pooled = mg.avg_pool2d(x, 64)

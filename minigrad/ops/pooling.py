@@ -250,10 +250,10 @@ class Resampling(NamedTuple):
     scale: tuple[float, float] = (1, 1)
 
 
-def _sources(xp: Any, along: Resampling) -> list[tuple[Any, Any]]:
+def _sources(xp: Any, along: Resampling, dtype: Any) -> list[tuple[Any, Any]]:
     """Return pairs of vectors, an index into x for each point of the result and its weight.
 
-    The result is their sum; a weight None is 1.
+    The result is their sum, which is computed in a dtype; a weight None is 1.
     """
     mode, length, size, (numerator, denominator) = along
     at = xp.arange(size)
@@ -264,14 +264,17 @@ def _sources(xp: Any, along: Resampling) -> list[tuple[Any, Any]]:
             (xp.minimum(start + k, length - 1), (start + k < end) / (end - start))
             for k in range(most)
         ]
+    if mode == "nearest":
+        # Which point is below a quotient that is nearly whole depends on its rounding: PyTorch's.
+        position = xp.astype(at, dtype) * (numerator / denominator)
+        low = xp.floor(xp.astype(position, np.float32))
+        return [(xp.minimum(xp.astype(low, np.int64), length - 1), None)]
     if mode == "linear":
         middle = (at + 0.5) * numerator / denominator - 0.5
         position = xp.maximum(middle, 0.0)
     else:
         position = at * float(numerator) / denominator
     low = xp.minimum(xp.astype(xp.floor(position), np.int64), length - 1)
-    if mode == "nearest":
-        return [(low, None)]
     share = xp.minimum(position - low, 1.0)
     return [(low, 1 - share), (xp.minimum(low + 1, length - 1), share)]
 
@@ -280,7 +283,7 @@ def _resample_forward(xp: Any, x: Any, *, axes: tuple[Resampling, ...]) -> Any:
     out, ndim = _wide(xp, x), len(axes)
     for axis, along in reversed([*enumerate(axes)]):  # the last one is the slowest to take from
         parts = []
-        for at, weight in _sources(xp, along):
+        for at, weight in _sources(xp, along, out.dtype):
             part = xp.take(out, at, axis=axis - ndim)
             if weight is not None:
                 weight = _along(xp, xp.astype(weight, out.dtype), axis, ndim)
@@ -298,7 +301,7 @@ def _resample_back_forward(xp: Any, v: Any, *, axes: tuple[Resampling, ...]) -> 
     out = _wide(xp, v)
     for axis, along in enumerate(axes, -len(axes)):
         matrix = 0
-        for at, weight in _sources(xp, along):
+        for at, weight in _sources(xp, along, out.dtype):
             chosen = at[:, None] == xp.arange(along.length)
             matrix = matrix + (chosen if weight is None else chosen * weight[:, None])
         matrix = xp.astype(matrix, out.dtype)
@@ -518,9 +521,10 @@ def interpolate(
     """Return images (n, c, ...) with another number of points along their last axes.
 
     size: that number for each axis or for all; or scale_factor: how many points one becomes, the
-    size rounded down. mode: "nearest", "linear" (one axis), "bilinear" (two) or "trilinear".
-    align_corners: whether the outermost points are the outermost of x, or points are the middles
-    of equal parts of it. Integers become the default dtype. ValueError for what does not fit.
+    size rounded down. An axis whose length this does not change stays as it is. mode: "nearest",
+    "linear" (one axis), "bilinear" (two) or "trilinear". align_corners: whether the outermost
+    points are the outermost of x, or points are the middles of equal parts of it. Integers become
+    the default dtype. ValueError for what does not fit.
     """
     x = as_tensor(x)
     axes = x.ndim - 2
@@ -559,5 +563,8 @@ def interpolate(
         mode = "corners" if align_corners else "linear"
     if mode == "corners":
         scales = [(n - 1.0, max(m - 1.0, 1.0)) for n, m in zip(lengths, sizes, strict=True)]
-    parts = zip(lengths, sizes, scales, strict=True)
+    parts = [
+        (n, m, (1, 1) if n == m else scale)
+        for n, m, scale in zip(lengths, sizes, scales, strict=True)
+    ]
     return _resample(x, axes=tuple(Resampling(mode, *part) for part in parts))
