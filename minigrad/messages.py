@@ -1,6 +1,7 @@
 """Errors in words: the op, its inputs, the offending axis; the name that was meant."""
 
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -13,6 +14,27 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+#: PyTorch's keywords that minigrad does not have -> what to do instead.
+KEYWORDS = {
+    "dim": "minigrad calls it axis=",
+    "keepdim": "minigrad calls it keepdims=",
+    "start_dim": "minigrad calls it start_axis=",
+    "end_dim": "minigrad calls it end_axis=",
+    "inplace": "results are always new: leave it out",
+    "device": "what is new is on the default backend, see minigrad.use_backend; .to() moves it",
+    "dtype": "parameters have the default one, see minigrad.set_default_dtype; else .astype()",
+    "size_average": 'minigrad has reduction="mean" or "sum"',
+    "reduce": 'minigrad has reduction="none"',
+    "input": "give the first argument by its place",
+}
+
+
+def unexpected_keyword(name: str, keyword: str, known: Iterable[str] = ()) -> TypeError:
+    """Return the error for a keyword that a function or layer does not have."""
+    meant = f"; {KEYWORDS[keyword]}" if keyword in KEYWORDS else did_you_mean(keyword, known)
+    return TypeError(f"{name}: unexpected keyword {keyword!r}{meant}")
 
 
 class ForeignOperand(TypeError):
@@ -32,6 +54,9 @@ def explain(error: Exception, op: Any, args: Sequence[Any]) -> NoReturn:
     finer = np.exceptions.AxisError, np.linalg.LinAlgError
     kind = next(k for k in (*finer, *EXPLAINED) if isinstance(error, k))
     detail = str(error)
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", detail)
+    if unknown and unknown[1] not in op.params:
+        raise unexpected_keyword(op.name, unknown[1], op.params) from error
     shapes = [a.shape for a in args if hasattr(a, "shape")]
     if op.elementwise and isinstance(error, ValueError) and (axis := _broken_axis(shapes)):
         lengths = " and ".join(str(s[axis]) for s in shapes if len(s) >= -axis)

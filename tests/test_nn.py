@@ -245,6 +245,41 @@ MISUSES = {
         TypeError,
         "Flatten: unexpected keyword 'start_dim'; minigrad calls it start_axis=",
     ),
+    "in place": (
+        lambda: nn.ReLU(inplace=True),
+        TypeError,
+        "ReLU: unexpected keyword 'inplace'; results are always new: leave it out",
+    ),
+    "in place, of an op": (
+        lambda: F.relu(mg.ones(2), inplace=True),
+        TypeError,
+        "relu: unexpected keyword 'inplace'; results are always new: leave it out",
+    ),
+    "device": (
+        lambda: nn.Linear(2, 3, device="cpu"),
+        TypeError,
+        "Linear: unexpected keyword 'device'; .*use_backend",
+    ),
+    "dtype": (
+        lambda: nn.LSTM(2, 3, dtype=mg.float64),
+        TypeError,
+        "LSTM: unexpected keyword 'dtype'; .*set_default_dtype",
+    ),
+    "size_average": (
+        lambda: nn.MSELoss(size_average=False),
+        TypeError,
+        'MSELoss: unexpected keyword \'size_average\'; minigrad has reduction="mean" or "sum"',
+    ),
+    "a slip": (
+        lambda: nn.Conv2d(2, 3, 1, bais=False),
+        TypeError,
+        "Conv2d: unexpected keyword 'bais'; did you mean 'bias'?",
+    ),
+    "a dtype to move to": (
+        lambda: nn.Linear(2, 3).to(mg.float64),
+        TypeError,
+        "Linear.to: expected a backend or its name, got .*float64.*set_default_dtype",
+    ),
     "flatten a vector": (
         lambda: nn.Flatten()(mg.ones(3)),
         ValueError,

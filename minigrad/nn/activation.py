@@ -1,10 +1,8 @@
 """Activation functions as modules."""
 
 import math
-from typing import Any
 
 from ..engine import Tensor
-from ..ops.axes import reject_unknown
 from ..ops.creation import full
 from . import functional as F
 from . import init
@@ -188,9 +186,8 @@ class PReLU(Module):
 class _AlongAxis(Module):
     """The base of functions along one axis."""
 
-    def __init__(self, axis: int = -1, **unknown: Any) -> None:
+    def __init__(self, axis: int = -1) -> None:
         super().__init__()
-        reject_unknown(type(self).__name__, unknown)
         self.axis = axis
 
     def extra_repr(self) -> str:

@@ -10,6 +10,7 @@ from ..backends import Backend
 from ..engine import Tensor, no_grad
 from ..markup import escaped
 from ..messages import did_you_mean
+from ..ops.axes import answers_torch
 from ..ops.creation import asarray
 from ..ops.updates import assign, clear_grads
 from .hooks import Hook, ModuleHookHandle, call_hooked, register
@@ -50,6 +51,12 @@ class Module:
     #: whether the parameters wait for the sizes of a first batch, as those of lazy layers do
     _lazy = False
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__module__.startswith(f"{__package__}.") and "__init__" in vars(cls):
+            cls.__init__ = answers_torch(cls.__init__)  # type: ignore[method-assign]
+
+    @answers_torch
     def __init__(self) -> None:
         self.training = True
         self._persistent: dict[str, bool] = {}  # buffer name -> whether state_dict has it
@@ -288,7 +295,15 @@ class Module:
         return self
 
     def to(self, backend: str | Backend) -> Self:
-        """Move parameters, gradients and buffers, which stay the same objects, and return self."""
+        """Move parameters, gradients and buffers, which stay the same objects, and return self.
+
+        TypeError for a dtype: see `set_default_dtype`.
+        """
+        if not isinstance(backend, str | Backend):
+            raise TypeError(
+                f"{_kind(self)}.to: expected a backend or its name, got {backend!r}; parameters "
+                "keep their dtype: call minigrad.set_default_dtype before making the model"
+            )
         for tensor in {id(tensor): tensor for *_, tensor in self._places()}.values():
             gradient = tensor.grad
             tensor.data = tensor.data.to(backend)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from ..engine import Tensor
-from ..ops.axes import reject_unknown
 from ..ops.shape import flatten
 from .module import Module
 
@@ -21,9 +20,8 @@ class Identity(Module):
 class Flatten(Module):
     """x with the axes from start_axis to end_axis made one: by default all but the batch axis."""
 
-    def __init__(self, start_axis: int = 1, end_axis: int = -1, **unknown: Any) -> None:
+    def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
         super().__init__()
-        reject_unknown("Flatten", unknown)
         self.start_axis, self.end_axis = start_axis, end_axis
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Axes as users give them, as non-negative ints; keywords that do not exist."""
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from operator import index
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from ..messages import unexpected_keyword
 from ..methods import Axis
 from ..plans import parameters_of
 
@@ -41,31 +43,43 @@ def axis_of(name: str, axis: int, shape: tuple[int, ...], new: int = 0) -> int:
     return axes_of(name, axis, shape, new)[0]
 
 
-def for_each_axis(name: str, what: str, value: Any, count: int, least: int) -> tuple[int, ...]:
-    """Return an integer for each of `count` axes from one for all of them or from so many.
+def _index(value: Any) -> int:
+    """Return what `operator.index` does, but TypeError for bools, which count nothing."""
+    if isinstance(value, bool):
+        raise TypeError("a bool is no count")
+    return index(value)
 
-    TypeError for what is no integer, ValueError for another number of them and below `least`.
+
+def for_each_axis(name: str, what: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
+    """Return an integer for each of so many axes from one for all of them or one for each.
+
+    TypeError for what is no integer, bools too, ValueError for another number of them and below
+    `least`.
     """
-    given = tuple(value) if isinstance(value, Sequence) else (value,) * count
-    several = f", or {count} of them" if count > 1 else ""
+    given = tuple(value) if isinstance(value, Sequence) else (value,) * axes
+    several = f", or {axes} of them" if axes > 1 else ""
     try:
-        numbers = tuple(map(index, given))
+        numbers = tuple(map(_index, given))
     except TypeError as error:
         raise TypeError(f"{name}: {what} is an integer{several}, got {value!r}") from error
-    if len(numbers) != count or any(n < least for n in numbers):
+    if len(numbers) != axes or any(n < least for n in numbers):
         raise ValueError(
             f"{name}: {what} is an integer of at least {least}{several}, got {value!r}"
         )
     return numbers
 
 
-def reject_unknown(name: str, unknown: Mapping[str, Any]) -> None:
-    """Raise TypeError for keywords that do not exist, naming the ones PyTorch's habit means."""
-    meant = {"dim": "axis", "keepdim": "keepdims"}
-    meant |= {"start_dim": "start_axis", "end_dim": "end_axis"}
+def count(name: str, what: str, value: Any, least: int) -> int:
+    """Return one integer of at least `least`, as `for_each_axis` does."""
+    if isinstance(value, Sequence):
+        raise TypeError(f"{name}: {what} is an integer, got {value!r}")
+    return for_each_axis(name, what, value, 1, least)[0]
+
+
+def reject_unknown(name: str, unknown: Mapping[str, Any], known: Iterable[str] = ()) -> None:
+    """Raise TypeError for keywords that do not exist, saying what PyTorch's habit means by them."""
     for keyword in unknown:
-        hint = f"; minigrad calls it {meant[keyword]}=" if keyword in meant else ""
-        raise TypeError(f"{name}: unexpected keyword {keyword!r}{hint}")
+        raise unexpected_keyword(name, keyword, known)
 
 
 P = ParamSpec("P")
@@ -73,14 +87,18 @@ R = TypeVar("R")
 
 
 def answers_torch(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function refuse keywords that it does not have as `reject_unknown` does."""
+    """Let a function, or `__init__`, refuse keywords that it lacks as `reject_unknown` does."""
+    if function.__code__.co_flags & inspect.CO_VARKEYWORDS:
+        return function
     positional, _, named, _ = parameters_of(function)
     known = {*positional, *named}
+    makes = function.__name__ == "__init__"
 
     @wraps(function)
     def answering(*args: P.args, **keywords: P.kwargs) -> R:
         if not keywords.keys() <= known:
-            reject_unknown(function.__name__, {k: v for k, v in keywords.items() if k not in known})
+            name = type(args[0]).__name__ if makes else function.__name__
+            reject_unknown(name, {k: v for k, v in keywords.items() if k not in known}, known)
         return function(*args, **keywords)
 
     return answering
