@@ -59,8 +59,13 @@ FUNCTIONS = {
 }
 
 
-def no_such_function(name: str, known: Iterable[str]) -> AttributeError:
-    """Return the error for `mg.name`: the name that minigrad has for it, or the nearest one."""
-    meant = FUNCTIONS.get(name)
+def no_such_function(
+    name: str, known: Iterable[str], module: str = "minigrad", top: Iterable[str] = ()
+) -> AttributeError:
+    """Return the error for `module.name`: the name that minigrad has for it, or the nearest one.
+
+    known: the module's names. top: those of minigrad, which may have it where the module does not.
+    """
+    meant = name if name in top else FUNCTIONS.get(name)
     hint = f"; minigrad calls it mg.{meant}" if meant else did_you_mean(name, known)
-    return AttributeError(f"module 'minigrad' has no attribute {name!r}{hint}")
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")

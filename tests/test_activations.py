@@ -99,6 +99,8 @@ def test_all_or_no_channels():
     x = mg.ones((2, 3, 4))
     assert not F.dropout1d(x, 1.0).numpy().any()
     assert F.dropout1d(x, 0.0) is x
+    assert isinstance(F.dropout(np.ones(3), training=False), mg.Tensor)
+    assert set(nn.Dropout()([1.0] * 50).tolist()) <= {0.0, 2.0}
 
 
 @pytest.mark.parametrize(

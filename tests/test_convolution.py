@@ -150,7 +150,13 @@ def test_complex_inputs_have_no_derivative():
         ),
         (
             nn.Conv2d(1, 1, 3, padding="same", padding_mode="reflect"),
-            "Conv2d(1, 1, kernel_size=(3, 3), stride=(1, 1), padding=same, padding_mode=reflect)",
+            "Conv2d(1, 1, kernel_size=(3, 3), stride=(1, 1), padding='same', "
+            "padding_mode='reflect')",
+        ),
+        (
+            nn.Fold((4, 3), 2, padding=1),
+            "Fold(output_size=(4, 3), kernel_size=(2, 2), dilation=(1, 1), padding=(1, 1), "
+            "stride=(1, 1))",
         ),
         (
             nn.ConvTranspose2d(1, 1, 3, 2, output_padding=1, dilation=2),
@@ -169,6 +175,8 @@ def test_layers_show_their_options(layer, shown):
         (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, "groups must divide.*in_channels=3"),
         (lambda: nn.Conv2d(4, 3, 3, groups=2), ValueError, "groups must divide.*out_channels=3"),
         (lambda: nn.Conv2d(0, 3, 3), ValueError, "in_channels is an integer of at least 1, got 0"),
+        (lambda: nn.Unfold((2, 2, 2)), ValueError, "Unfold: kernel_size .* or 2 of them"),
+        (lambda: nn.Fold(4, 0), ValueError, "Fold: kernel_size is an integer of at least 1"),
         (lambda: nn.Conv2d(1.5, 3, 3), TypeError, "in_channels is an integer, got 1.5"),
         (lambda: nn.Conv2d(1, 1, (3, 3, 3)), ValueError, "kernel_size .* or 2 of them"),
         (lambda: nn.Conv1d(1, 1, 3, stride=0), ValueError, "stride is an integer of at least 1"),
@@ -190,3 +198,15 @@ def test_layers_show_their_options(layer, shown):
 def test_layers_refuse_options_that_do_not_fit(make, error, says):
     with pytest.raises(error, match=says):
         make()
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+def test_a_padding_that_is_changed_later_is_the_padding(mode):
+    layer, wider = (
+        nn.Conv1d(1, 1, 3, padding_mode=mode),
+        nn.Conv1d(1, 1, 3, 1, 2, padding_mode=mode),
+    )
+    layer.load_state_dict(wider.state_dict())
+    layer.padding = 2
+    x = normal(1, 1, 4)
+    assert layer(x).tolist() == wider(x).tolist()

@@ -465,20 +465,65 @@ def test_a_state_that_does_not_fit_leaves_a_lazy_layer_lazy():
 
 
 BAD_SIZES = [(-3, ValueError, "-3"), (2.0, TypeError, "2.0"), ("4", TypeError, "'4'")]
-BAD_SIZES += [(None, TypeError, "None"), ((2,), TypeError, r"\(2,\)")]
+BAD_SIZES += [((2,), TypeError, r"\(2,\)"), (True, TypeError, "True")]
+
+SIZES = {
+    "Linear: in_features": lambda n: nn.Linear(n, 2),
+    "Linear: out_features": lambda n: nn.Linear(2, n),
+    "LazyLinear: out_features": nn.LazyLinear,
+    "Embedding: num_embeddings": lambda n: nn.Embedding(n, 3),
+    "Embedding: embedding_dim": lambda n: nn.Embedding(3, n),
+    "BatchNorm1d: num_features": nn.BatchNorm1d,
+    "LayerNorm: normalized_shape": lambda n: nn.LayerNorm([n]),
+    "RMSNorm: normalized_shape": lambda n: nn.RMSNorm((2, n)),
+    "GroupNorm: num_groups": lambda n: nn.GroupNorm(n, 4),
+    "GroupNorm: num_channels": lambda n: nn.GroupNorm(2, n),
+    "PReLU: num_parameters": nn.PReLU,
+    "Conv1d: in_channels": lambda n: nn.Conv1d(n, 2, 3),
+    "ConvTranspose2d: groups": lambda n: nn.ConvTranspose2d(2, 2, 3, groups=n),
+    "LSTM: input_size": lambda n: nn.LSTM(n, 3),
+    "GRU: hidden_size": lambda n: nn.GRU(3, n),
+    "RNN: num_layers": lambda n: nn.RNN(3, 3, n),
+    "LSTM: proj_size": lambda n: nn.LSTM(3, 3, proj_size=n),
+    "GRUCell: input_size": lambda n: nn.GRUCell(n, 3),
+    "MultiheadAttention: embed_dim": lambda n: nn.MultiheadAttention(n, 2),
+    "MultiheadAttention: num_heads": lambda n: nn.MultiheadAttention(4, n),
+    "MultiheadAttention: kdim": lambda n: nn.MultiheadAttention(4, 2, kdim=n),
+    "TransformerEncoderLayer: d_model": lambda n: nn.TransformerEncoderLayer(n, 2),
+    "TransformerEncoderLayer: dim_feedforward": lambda n: nn.TransformerEncoderLayer(4, 2, n),
+    "AvgPool2d: divisor_override": lambda n: nn.AvgPool2d(2, divisor_override=n),
+    "AdaptiveAvgPool2d: output_size": lambda n: nn.AdaptiveAvgPool2d((None, n)),
+    "Upsample: size": lambda n: nn.Upsample([n, 2]),
+}
 
 
 @pytest.mark.parametrize(("size", "error", "shown"), BAD_SIZES)
-def test_sizes_are_integers_of_at_least_0(size, error, shown):
-    says = rf"must be an integer of at least 0, got {shown}$"
-    for layer in (lambda: nn.Linear(2, size), lambda: nn.LazyLinear(size)):
-        with raises(error, "Linear: out_features " + says):
-            layer()
-    with raises(error, "Linear: in_features " + says):
-        nn.Linear(size, 2)
+@pytest.mark.parametrize("where", SIZES)
+def test_sizes_are_integers_that_are_not_negative(where, size, error, shown):
+    with raises(error, rf"{where} is an integer.*, got {shown}$"):
+        SIZES[where](size)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: nn.PReLU(0), "PReLU: num_parameters is an integer of at least 1, got 0"),
+        (lambda: nn.GroupNorm(0, 4), "GroupNorm: num_groups is an integer of at least 1, got 0"),
+        (lambda: nn.MaxPool2d(0), "MaxPool2d: kernel_size is .* at least 1, or 2 of them, got 0"),
+        (lambda: nn.AvgPool1d(2, 0), "AvgPool1d: stride is an integer of at least 1, got 0"),
+        (lambda: nn.MaxPool1d(2, padding=-1), "MaxPool1d: padding is an integer of at least 0"),
+        (lambda: nn.AdaptiveAvgPool1d(0), "AdaptiveAvgPool1d: output_size is .* at least 1"),
+    ],
+)
+def test_sizes_that_are_too_small(make, says):
+    with raises(ValueError, says):
+        make()
 
 
 def test_sizes_may_be_any_integers():
+    lstm = nn.LSTM(np.int64(3), np.int8(4), mg.tensor(2))
+    assert repr(lstm) == "LSTM(3, 4, num_layers=2)"
+    assert repr(nn.Embedding(np.int64(3), 2)) == "Embedding(3, 2)"
     layer = nn.Linear(np.int64(2), mg.tensor(0))
     assert repr(layer) == "Linear(in_features=2, out_features=0, bias=True)"
     lazy = nn.LazyLinear(np.int8(0), bias=np.False_)

@@ -149,9 +149,9 @@ def test_a_transform_sees_through_batch_norm():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: nn.BatchNorm2d(3)(mg.ones((2, 3))), r"BatchNorm2d: .*height, width\), got \(2, 3"),
-        (lambda: nn.BatchNorm1d(3)(mg.ones(3)), r"\(n, num_features\) or .*, length\), got \(3,\)"),
-        (lambda: nn.BatchNorm1d(3)(mg.ones((2, 4))), r"weight must have shape \(4,\), not \(3,\)"),
+        (lambda: nn.BatchNorm2d(3)(mg.ones((2, 3))), r"BatchNorm2d: .*, width\) .* got \(2, 3"),
+        (lambda: nn.BatchNorm1d(3)(mg.ones(3)), r"\(n, num_features\) or .* got \(3,\)"),
+        (lambda: nn.BatchNorm1d(3)(mg.ones((2, 4))), r"with num_features=3, got \(2, 4\)"),
         (lambda: nn.GroupNorm(2, 3), "GroupNorm: num_groups=2 must divide num_channels=3"),
         (lambda: nn.LayerNorm((2, 3))(mg.ones((3, 2))), r"=\(2, 3\).* x has shape \(3, 2\)"),
         (

@@ -158,6 +158,15 @@ def test_the_tape_keeps_a_byte_for_each_maximum_and_shapes_for_means():
     [
         (nn.MaxPool2d(2, padding=1), "stride=2, padding=1, dilation=1, ceil_mode=False"),
         (nn.AvgPool2d((2, 3)), r"kernel_size=\(2, 3\), stride=\(2, 3\), padding=0"),
+        (nn.MaxPool1d(2, return_indices=True), "ceil_mode=False, return_indices=True"),
+        (
+            nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False, divisor_override=3),
+            "padding=0, ceil_mode=True, count_include_pad=False, divisor_override=3",
+        ),
+        (
+            nn.Upsample((2, 3), mode="bilinear", align_corners=True),
+            r"size=\(2, 3\), mode='bilinear', align_corners=True",
+        ),
         (nn.AvgPool1d(2), "AvgPool1d.kernel_size=2, stride=2, padding=0"),
         (nn.AdaptiveAvgPool1d(1), "output_size=1"),
         (nn.AdaptiveAvgPool2d((None, 1)), r"output_size=\(None, 1\)"),

@@ -109,7 +109,7 @@ def test_the_tape_keeps_results_and_no_steps():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: nn.LSTM(0, 3), "LSTM: input_size must be an integer of at least 1, got 0"),
+        (lambda: nn.LSTM(0, 3), "LSTM: input_size is an integer of at least 1, got 0"),
         (lambda: nn.GRU(2, 3, num_layers=0), "GRU: num_layers .* got 0"),
         (lambda: nn.RNN(2, 3, nonlinearity="gelu"), 'RNN: .*"tanh" or "relu", not \'gelu\''),
         (lambda: nn.RNNCell(2, 3, nonlinearity="gelu"), 'RNNCell: .*"tanh" or "relu"'),

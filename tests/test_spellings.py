@@ -17,6 +17,9 @@ def test_functions_that_are_meant_exist(name):
     [
         (lambda: mg.cat, r"mg\.concat"),
         (lambda: mg.onse, "mean 'ones'"),
+        (lambda: mg.nn.functional.pad, r"functional' has no attribute 'pad'; .* mg\.pad$"),
+        (lambda: mg.nn.functional.cat, r"mg\.concat$"),
+        (lambda: mg.nn.functional.conv4d, "mean 'conv"),
         (lambda: mg.nothing_like_it, "attribute 'nothing_like_it'$"),
     ],
 )

@@ -119,6 +119,43 @@ TWINS = [
         ],
         modes=(True,),
     ),
+    Twin(
+        "Conv3d",
+        [[normal(2, 2, 3, 4, 3)], [normal(2, 3, 3, 3)]],
+        [
+            {"in_channels": 2, "out_channels": 4, **more}
+            for more in (
+                {"kernel_size": 2, "stride": (1, 2, 1), "padding": (0, 1, 1), "groups": 2},
+                {"kernel_size": (1, 2, 3), "padding": "same", "padding_mode": "circular"},
+                {"kernel_size": (3, 2, 1), "dilation": (1, 2, 1), "bias": False},
+            )
+        ],
+        modes=(True,),
+    ),
+    Twin(
+        "Unfold",
+        [[normal(2, 2, 4, 5)], [normal(2, 3, 4)]],
+        [
+            {"kernel_size": 2},
+            {"kernel_size": (3, 2), "dilation": (1, 2), "padding": (1, 0), "stride": (2, 1)},
+        ],
+        modes=(True,),
+    ),
+    Twin(
+        "Fold",
+        [[normal(2, 8, 6)], [normal(4, 6)]],
+        [
+            {"output_size": (3, 4), "kernel_size": 2},
+            {
+                "output_size": (4, 3),
+                "kernel_size": 2,
+                "dilation": 2,
+                "padding": 1,
+                "stride": (2, 1),
+            },
+        ],
+        modes=(True,),
+    ),
     *(
         Twin(
             name,
@@ -526,6 +563,20 @@ def test_module(twin, options, call, training, on_each_backend):
                 assert_close(p.grad, q.grad, f"{note}, gradient of {name}")
         for (name, p), (_, q) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
             assert_close(p, q, f"{note}, buffer {name}")
+
+
+@pytest.mark.parametrize("twin", [t for t in TWINS if t.name != "Identity"], ids=lambda t: t.name)
+@mg.no_grad()
+def test_layers_take_arrays_and_lists(twin):
+    """Lists: but for layers that are one op, which takes tensors, arrays and numbers."""
+    layer = getattr(nn, twin.name)(**twin.options[0]).eval()
+    arrays = drawn(twin.calls[0], np.random.default_rng(5))
+    wanted = flat(layer(*map_floats(arrays, mg.tensor)))
+    lists = map_floats(arrays, np.ndarray.tolist)
+    is_op = isinstance(layer, nn.Linear) or type(layer).__module__.endswith("activation")
+    for given in [arrays] if is_op else [arrays, lists]:
+        for found, out in zip(flat(layer(*given)), wanted, strict=True):
+            np.testing.assert_allclose(found.numpy(), out.numpy(), 1e-12)
 
 
 def map_floats(value, make):

@@ -3,6 +3,7 @@
 import math
 
 from ..engine import Tensor
+from ..ops.axes import count
 from ..ops.creation import full
 from . import functional as F
 from . import init
@@ -169,8 +170,9 @@ class PReLU(Module):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         super().__init__()
-        self.num_parameters, self.init = num_parameters, init
-        self.weight = Parameter(full(num_parameters, float(init)))
+        self.num_parameters = count("PReLU", "num_parameters", num_parameters, 1)
+        self.init = init
+        self.weight = Parameter(full(self.num_parameters, float(init)))
 
     def reset_parameters(self) -> None:
         """Set weight to init."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine import Tensor
 from ..ops.attention import attend
+from ..ops.axes import count
 from ..ops.creation import as_tensor, asarray, ones, zeros
 from ..ops.elementwise import add, where
 from ..ops.predicates import logical_not, logical_or
@@ -39,6 +40,11 @@ class MultiheadAttention(Module):
     ValueError for shapes that do not fit. Vaswani et al., "Attention is all you need" (2017).
     """
 
+    in_proj_weight: Parameter | None
+    q_proj_weight: Parameter | None
+    k_proj_weight: Parameter | None
+    v_proj_weight: Parameter | None
+
     def __init__(
         self,
         embed_dim: int,
@@ -52,20 +58,24 @@ class MultiheadAttention(Module):
         batch_first: bool = False,
     ) -> None:
         super().__init__()
-        if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:
+        self.embed_dim = embed_dim = count("MultiheadAttention", "embed_dim", embed_dim, 1)
+        self.num_heads = count("MultiheadAttention", "num_heads", num_heads, 1)
+        if embed_dim % self.num_heads:
             raise ValueError(
-                "MultiheadAttention: embed_dim must be a positive multiple of num_heads, got "
+                "MultiheadAttention: embed_dim must be a multiple of num_heads, got "
                 f"{embed_dim} and {num_heads}"
             )
         if not 0 <= dropout <= 1:
             raise ValueError(f"MultiheadAttention: dropout must lie in [0, 1], got {dropout}")
-        self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
-        self.kdim = embed_dim if kdim is None else kdim
-        self.vdim = embed_dim if vdim is None else vdim
+        self.head_dim = embed_dim // self.num_heads
+        self.kdim = embed_dim if kdim is None else count("MultiheadAttention", "kdim", kdim, 1)
+        self.vdim = embed_dim if vdim is None else count("MultiheadAttention", "vdim", vdim, 1)
         self.dropout, self.batch_first, self.add_zero_attn = dropout, batch_first, add_zero_attn
         if self.kdim == self.vdim == embed_dim:
             self.in_proj_weight = Parameter(zeros((3 * embed_dim, embed_dim)))
+            self.q_proj_weight = self.k_proj_weight = self.v_proj_weight = None
         else:
+            self.in_proj_weight = None
             self.q_proj_weight = Parameter(zeros((embed_dim, embed_dim)))
             self.k_proj_weight = Parameter(zeros((embed_dim, self.kdim)))
             self.v_proj_weight = Parameter(zeros((embed_dim, self.vdim)))
@@ -151,10 +161,9 @@ class MultiheadAttention(Module):
         """Return weight and bias for query, key and value."""
         size, bias = self.embed_dim, self.in_proj_bias
         rows = [slice(k * size, (k + 1) * size) for k in range(3)]
-        if hasattr(self, "in_proj_weight"):
+        weights: list[Any] = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
+        if self.in_proj_weight is not None:
             weights = [self.in_proj_weight[r] for r in rows]
-        else:
-            weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
         return [(w, None if bias is None else bias[r]) for w, r in zip(weights, rows, strict=True)]
 
     def _heads(self, x: Tensor, batch_first: bool) -> Tensor:

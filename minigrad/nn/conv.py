@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 from ..engine import Tensor
 from ..messages import did_you_mean
-from ..ops.axes import for_each_axis
+from ..ops.axes import count, for_each_axis
 from ..ops.convolution import padding_of
 from ..ops.creation import zeros
 from ..ops.shape import pad
 from . import functional as F
 from . import init
-from .module import Module, Parameter
+from .module import Module, Parameter, unusual
 
 #: What a layer calls its padding_mode -> what `pad` calls it.
 _MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -37,13 +37,13 @@ class _Layer(Module):
         padding_mode: str,
     ) -> None:
         super().__init__()
-        (self.in_channels,) = self._numbers("in_channels", in_channels, 1, 1)
-        (self.out_channels,) = self._numbers("out_channels", out_channels, 1, 1)
-        (self.groups,) = self._numbers("groups", groups, 1, 1)
+        self.in_channels = count(self._name(), "in_channels", in_channels, 1)
+        self.out_channels = count(self._name(), "out_channels", out_channels, 1)
+        self.groups = count(self._name(), "groups", groups, 1)
         self.kernel_size = self._numbers("kernel_size", kernel_size, 1)
         self.stride = self._numbers("stride", stride, 1)
         self.dilation = self._numbers("dilation", dilation, 1)
-        if in_channels % groups or out_channels % groups:
+        if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
                 f"{self._name()}: groups must divide in_channels and out_channels; got "
                 f"groups={groups}, in_channels={in_channels}, out_channels={out_channels}"
@@ -58,8 +58,8 @@ class _Layer(Module):
     def _name(self) -> str:
         return type(self).__name__
 
-    def _numbers(self, what: str, value: Any, least: int, count: int = 0) -> tuple[int, ...]:
-        return for_each_axis(self._name(), what, value, count or self._ndim, least)
+    def _numbers(self, what: str, value: Any, least: int) -> tuple[int, ...]:
+        return for_each_axis(self._name(), what, value, self._ndim, least)
 
     def _allocate(self, rows: int, columns: int, bias: bool) -> None:
         self.weight = Parameter(zeros((rows, columns // self.groups, *self.kernel_size)))
@@ -74,19 +74,16 @@ class _Layer(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def extra_repr(self) -> str:
-        usual: dict[str, Any] = {
+        usual = {
             "padding": (0,) * self._ndim,
             "dilation": (1,) * self._ndim,
             "output_padding": (0,) * self._ndim,
             "groups": 1,
             "padding_mode": "zeros",
         }
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        parts.append(f"stride={self.stride}")
-        for name, value in usual.items():
-            if (own := getattr(self, name, value)) != value:
-                parts.append(f"{name}={own}")
-        return ", ".join(parts) + ("" if self.bias is not None else ", bias=False")
+        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}"
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"{self.in_channels}, {self.out_channels}, {sizes}{unusual(self, usual)}{bias}"
 
 
 class _Conv(_Layer):
@@ -105,16 +102,20 @@ class _Conv(_Layer):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, dilation, groups, padding_mode
         )
-        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        self._around = padding_of(self._name(), spans, self.stride, padding)
         self.padding = padding if isinstance(padding, str) else self._numbers("padding", padding, 0)
+        self._around()  # refuses what is no padding
         self._allocate(self.out_channels, self.in_channels, bias)
+
+    def _around(self) -> list[tuple[int, int]]:
+        """Return how much is beside x, before and after each axis."""
+        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        return padding_of(self._name(), spans, self.stride, self.padding)
 
     def forward(self, x: Tensor) -> Tensor:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             axes = range(-self._ndim, 0)
-            around = dict(zip(axes, self._around, strict=True))
+            around = dict(zip(axes, self._around(), strict=True))
             x, padding = pad(x, around, _MODES[self.padding_mode]), 0
         return self._function(
             x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
@@ -140,6 +141,13 @@ class Conv2d(_Conv):
 
     _ndim = 2
     _function = staticmethod(F.conv2d)
+
+
+class Conv3d(_Conv):
+    """`Conv2d` over three axes: (n, in_channels, d, h, w) or (in_channels, d, h, w)."""
+
+    _ndim = 3
+    _function = staticmethod(F.conv3d)
 
 
 class _ConvTranspose(_Layer):
@@ -199,3 +207,55 @@ class ConvTranspose2d(_ConvTranspose):
 
     _ndim = 2
     _function = staticmethod(F.conv_transpose2d)
+
+
+class Unfold(Module):
+    """What the windows of a `Conv2d` see: (n, c, h, w) to (n, c · kh · kw, windows), or without n.
+
+    The arguments are those of `functional.unfold`.
+    """
+
+    def __init__(
+        self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.kernel_size = for_each_axis(name, "kernel_size", kernel_size, 2, 1)
+        self.dilation = for_each_axis(name, "dilation", dilation, 2, 1)
+        self.padding = for_each_axis(name, "padding", padding, 2, 0)
+        self.stride = for_each_axis(name, "stride", stride, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+
+    def extra_repr(self) -> str:
+        return (
+            f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, "
+            f"stride={self.stride}"
+        )
+
+
+class Fold(Unfold):
+    """The sums where windows overlap: (n, c · kh · kw, windows) to (n, c, *output_size).
+
+    The transpose of `Unfold` with these arguments, over an input of output_size.
+    """
+
+    def __init__(
+        self,
+        output_size: Any,
+        kernel_size: Any,
+        dilation: Any = 1,
+        padding: Any = 0,
+        stride: Any = 1,
+    ) -> None:
+        super().__init__(kernel_size, dilation, padding, stride)
+        self.output_size = for_each_axis("Fold", "output_size", output_size, 2, 0)
+
+    def forward(self, columns: Tensor) -> Tensor:
+        return F.fold(
+            columns, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride
+        )
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}, {super().extra_repr()}"

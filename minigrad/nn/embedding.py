@@ -3,6 +3,7 @@
 from typing import Self
 
 from ..engine import Tensor, no_grad
+from ..ops.axes import count
 from ..ops.creation import zeros
 from ..ops.neural import row_of
 from . import functional as F
@@ -21,7 +22,9 @@ class Embedding(Module):
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None
     ) -> None:
         super().__init__()
-        self._hold(Parameter(zeros((num_embeddings, embedding_dim))), padding_idx)
+        rows = count("Embedding", "num_embeddings", num_embeddings, 0)
+        columns = count("Embedding", "embedding_dim", embedding_dim, 0)
+        self._hold(Parameter(zeros((rows, columns))), padding_idx)
         self.reset_parameters()
 
     def _hold(self, weight: Parameter, padding_idx: int | None) -> None:

@@ -1,5 +1,8 @@
 """The functions behind the modules."""
 
+from typing import TYPE_CHECKING
+
+from .. import ops
 from ..ops import activations, attention, convolution, losses, neural, normalization, pooling
 from ..ops.activations import *
 from ..ops.attention import *
@@ -11,6 +14,7 @@ from ..ops.normalization import *
 from ..ops.pooling import *
 from ..ops.special import log_sigmoid as logsigmoid
 from ..ops.special import softplus
+from ..spellings import no_such_function
 
 __all__ = ["logsigmoid", "relu", "sigmoid", "softplus", "tanh"]
 __all__ += activations.__all__
@@ -20,3 +24,8 @@ __all__ += losses.__all__
 __all__ += neural.__all__
 __all__ += normalization.__all__
 __all__ += pooling.__all__
+
+if not TYPE_CHECKING:  # for whom it would give every name a type
+
+    def __getattr__(name: str) -> object:
+        raise no_such_function(name, __all__, __name__, ops.PUBLIC)

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from operator import index
 from typing import Any
 
 from ..backends import Backend
 from ..engine import Tensor
+from ..ops.axes import count
 from ..ops.creation import asarray, zeros
 from . import functional as F
 from . import init
@@ -29,7 +29,8 @@ class Linear(Module):
     def _allocate(
         self, in_features: int, out_features: int, bias: bool, backend: Backend | None = None
     ) -> None:
-        rows, columns = _size("out_features", out_features), _size("in_features", in_features)
+        rows = count(type(self).__name__, "out_features", out_features, 0)
+        columns = count(type(self).__name__, "in_features", in_features, 0)
         weight = Parameter(zeros((rows, columns), backend=backend))
         self.weight, self.bias = weight, Parameter(zeros(rows, backend=backend)) if bias else None
         self.in_features, self.out_features = columns, rows
@@ -62,7 +63,8 @@ class LazyLinear(Linear):
 
     def __init__(self, out_features: int, bias: bool = True) -> None:
         Module.__init__(self)
-        self.out_features, self._has_bias = _size("out_features", out_features), bool(bias)
+        self.out_features = count("LazyLinear", "out_features", out_features, 0)
+        self._has_bias = bool(bias)
 
     def reset_parameters(self) -> None:
         """Do nothing: there is nothing to draw yet."""
@@ -92,16 +94,3 @@ class LazyLinear(Linear):
 
     def extra_repr(self) -> str:
         return f"in_features=?, out_features={self.out_features}, bias={self._has_bias}"
-
-
-def _size(name: str, length: Any) -> int:
-    """Return the length of an axis of the weight, checked."""
-    try:
-        size = index(length)
-    except TypeError:
-        raise TypeError(
-            f"Linear: {name} must be an integer of at least 0, got {length!r}"
-        ) from None
-    if size < 0:
-        raise ValueError(f"Linear: {name} must be an integer of at least 0, got {size}")
-    return size

@@ -420,6 +420,12 @@ class Module:
         return f"<details><summary>{escaped(about.strip())}</summary><ul>{inner}</ul></details>"
 
 
+def unusual(module: Module, usual: Mapping[str, object]) -> str:
+    """Return ", name=value" of each attribute that is not the usual one, for `extra_repr`."""
+    own = {name: getattr(module, name, value) for name, value in usual.items()}
+    return "".join(f", {k}={value!r}" for k, value in own.items() if value != usual[k])
+
+
 def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 

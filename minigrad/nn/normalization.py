@@ -1,12 +1,13 @@
 """Layers that give values mean 0 and variance 1 over some axes, and then a learned scale."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..engine import Tensor, no_grad
-from ..ops.creation import ones, zeros
+from ..ops.axes import count
+from ..ops.creation import as_tensor, ones, zeros
 from ..ops.updates import assign
 from . import functional as F
 from . import init
@@ -19,6 +20,13 @@ class _Scaled(Module):
     weight: Parameter | None
     bias: Parameter | None
 
+    def _count(self, what: str, value: Any, least: int = 0) -> int:
+        return count(type(self).__name__, what, value, least)
+
+    def _lengths(self, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+        given = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+        return tuple(self._count("normalized_shape", n) for n in given)
+
     def _scale_by(self, shape: tuple[int, ...], weight: bool, bias: bool) -> None:
         self.weight = Parameter(ones(shape)) if weight else None
         self.bias = Parameter(zeros(shape)) if bias else None
@@ -29,11 +37,6 @@ class _Scaled(Module):
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
-
-
-def _lengths(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    given = normalized_shape
-    return tuple(given) if isinstance(given, Sequence) else (given,)
 
 
 class LayerNorm(_Scaled):
@@ -51,7 +54,7 @@ class LayerNorm(_Scaled):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.normalized_shape, self.eps = _lengths(normalized_shape), eps
+        self.normalized_shape, self.eps = self._lengths(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         self._scale_by(self.normalized_shape, elementwise_affine, elementwise_affine and bias)
 
@@ -79,7 +82,7 @@ class RMSNorm(_Scaled):
         elementwise_affine: bool = True,
     ) -> None:
         super().__init__()
-        self.normalized_shape, self.eps = _lengths(normalized_shape), eps
+        self.normalized_shape, self.eps = self._lengths(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         self._scale_by(self.normalized_shape, elementwise_affine, False)
 
@@ -109,13 +112,14 @@ class GroupNorm(_Scaled):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if num_groups < 1 or num_channels % num_groups:
+        self.num_groups = self._count("num_groups", num_groups, 1)
+        self.num_channels = self._count("num_channels", num_channels)
+        if self.num_channels % self.num_groups:
             raise ValueError(
                 f"GroupNorm: num_groups={num_groups} must divide num_channels={num_channels}"
             )
-        self.num_groups, self.num_channels = num_groups, num_channels
         self.eps, self.affine = eps, affine
-        self._scale_by((num_channels,), affine, affine and bias)
+        self._scale_by((self.num_channels,), affine, affine and bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
@@ -146,7 +150,8 @@ class _BatchNorm(_Scaled):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.num_features = num_features = self._count("num_features", num_features)
+        self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self._scale_by((num_features,), affine, affine and bias)
         tracked = track_running_stats
@@ -171,10 +176,11 @@ class _BatchNorm(_Scaled):
         self.reset_running_stats()
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim not in self._shapes:
+        x = as_tensor(x)
+        if x.ndim not in self._shapes or x.shape[1] != self.num_features:
             raise ValueError(
-                f"{type(self).__name__}: expected x of shape {' or '.join(self._shapes.values())}, "
-                f"got {x.shape}"
+                f"{type(self).__name__}: expected x of shape {' or '.join(self._shapes.values())} "
+                f"with num_features={self.num_features}, got {x.shape}"
             )
         momentum: float | Tensor = 0.0 if self.momentum is None else self.momentum
         batches = self.num_batches_tracked if self.training else None

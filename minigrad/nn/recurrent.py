@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..engine import Tensor
+from ..ops.axes import count
 from ..ops.creation import as_tensor, zeros
 from ..ops.recurrent import gru, lstm, rnn
 from ..ops.shape import concat, expand_dims, flip, squeeze, stack, swapaxes
 from . import functional as F
 from . import init
-from .module import Module, Parameter
+from .module import Module, Parameter, unusual
 
 Weights = Sequence[Tensor | None]
 States = tuple[Tensor, ...]
@@ -51,15 +52,9 @@ class _Recurrent(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool) -> None:
         super().__init__()
-        self._require_counts(input_size=input_size, hidden_size=hidden_size)
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bool(bias)
-
-    def _require_counts(self, **counts: Any) -> None:
-        for name, count in counts.items():
-            if not isinstance(count, int) or count < 1:
-                raise ValueError(
-                    f"{type(self).__name__}: {name} must be an integer of at least 1, got {count!r}"
-                )
+        self.input_size = count(type(self).__name__, "input_size", input_size, 1)
+        self.hidden_size = count(type(self).__name__, "hidden_size", hidden_size, 1)
+        self.bias = bool(bias)
 
     def _require_nonlinearity(self, nonlinearity: str) -> None:
         if nonlinearity not in ("tanh", "relu"):
@@ -137,21 +132,21 @@ class _Layers(_Recurrent):
         proj_size: int = 0,
     ) -> None:
         super().__init__(input_size, hidden_size, bias)
-        self._require_counts(num_layers=num_layers)
+        self.num_layers = count(type(self).__name__, "num_layers", num_layers, 1)
+        self.proj_size = count(type(self).__name__, "proj_size", proj_size, 0)
         if not 0 <= dropout <= 1:
             raise ValueError(f"{type(self).__name__}: dropout must lie in [0, 1], got {dropout}")
-        if not 0 <= proj_size < hidden_size:
+        if self.proj_size >= self.hidden_size:
             raise ValueError(
                 f"{type(self).__name__}: proj_size must be 0 for none or smaller than "
-                f"hidden_size {hidden_size}, got {proj_size}"
+                f"hidden_size {self.hidden_size}, got {self.proj_size}"
             )
-        self.num_layers, self.batch_first, self.dropout = num_layers, batch_first, dropout
-        self.bidirectional, self.proj_size = bidirectional, proj_size
-        features = input_size
-        for layer in range(num_layers):
+        self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        features = self.input_size
+        for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
-                self._add_weights(features, suffix, proj_size)
-            features = (proj_size or hidden_size) * len(self._suffixes(0))
+                self._add_weights(features, suffix, self.proj_size)
+            features = (self.proj_size or self.hidden_size) * len(self._suffixes(0))
         self.reset_parameters()
 
     def _suffixes(self, layer: int) -> tuple[str, ...]:
@@ -174,8 +169,8 @@ class _Layers(_Recurrent):
             x = swapaxes(x, 0, 1)
         if not len(x):
             raise ValueError(f"{type(self).__name__}: expected a sequence of at least one step")
-        count = self.num_layers * len(self._suffixes(0))
-        given = self._checked(hx, (count, x.shape[1]) if batched else (count,))
+        runs = self.num_layers * len(self._suffixes(0))
+        given = self._checked(hx, (runs, x.shape[1]) if batched else (runs,))
         if given is not None and not batched:
             given = tuple(expand_dims(state, 1) for state in given)
         zero = self._zero_states(x)
@@ -201,10 +196,9 @@ class _Layers(_Recurrent):
         return out, states if len(states) > 1 else states[0]
 
     def extra_repr(self) -> str:
-        usual: dict[str, Any] = {"proj_size": 0, "num_layers": 1, "bias": True}
+        usual: dict[str, object] = {"proj_size": 0, "num_layers": 1, "bias": True}
         usual |= {"batch_first": False, "dropout": 0.0, "bidirectional": False}
-        unusual = [f"{k}={vars(self)[k]}" for k, v in usual.items() if vars(self)[k] != v]
-        return ", ".join([str(self.input_size), str(self.hidden_size), *unusual])
+        return f"{self.input_size}, {self.hidden_size}{unusual(self, usual)}"
 
 
 class RNN(_Layers):
@@ -313,7 +307,7 @@ class _Cell(_Recurrent):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__(input_size, hidden_size, bias)
-        self._add_weights(input_size)
+        self._add_weights(self.input_size)
         self.reset_parameters()
 
     def forward(self, x: Tensor, hx: Any = None) -> Any:

@@ -5,6 +5,8 @@ from typing import Any
 
 from ..engine import Tensor
 from ..messages import did_you_mean
+from ..ops.axes import count
+from ..ops.creation import as_tensor
 from . import functional as F
 from .attention import MultiheadAttention
 from .dropout import Dropout
@@ -41,6 +43,9 @@ class TransformerEncoderLayer(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        d_model = count("TransformerEncoderLayer", "d_model", d_model, 1)
+        nhead = count("TransformerEncoderLayer", "nhead", nhead, 1)
+        dim_feedforward = count("TransformerEncoderLayer", "dim_feedforward", dim_feedforward, 0)
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first)
         self.linear1 = Linear(d_model, dim_feedforward, bias)
         self.dropout = Dropout(dropout)
@@ -63,7 +68,7 @@ class TransformerEncoderLayer(Module):
             "key_padding_mask": src_key_padding_mask,
             "is_causal": is_causal,
         }
-        x = src
+        x = as_tensor(src)
         if self.norm_first:
             x = x + self._attended(self.norm1(x), masks)
             return x + self._fed_forward(self.norm2(x))

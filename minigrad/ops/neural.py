@@ -156,6 +156,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
     x itself where not training or p is 0. ValueError for p outside [0, 1].
     """
+    x = as_tensor(x)
     return _dropped("dropout", x, p, training, x.shape)
 
 
