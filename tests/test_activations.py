@@ -74,6 +74,15 @@ def test_softplus_is_a_line_above_a_threshold():
     assert F.softplus(tensor(np.array([20.5]))).item() > 20.5
 
 
+@pytest.mark.parametrize(("dtype", "beta"), [("float16", 100.0), ("float32", 1e36)])
+def test_a_steep_softplus_does_not_overflow(dtype, beta):
+    x = tensor(np.array([1e4, 700, -1e4], dtype)).requires_grad_()
+    y = F.softplus(x, beta=beta)
+    y.sum().backward()
+    assert y.tolist() == [1e4, 700, 0]
+    assert x.grad.tolist() == [1, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "places"),
     [

@@ -173,3 +173,21 @@ def test_layers_say_what_they_are():
         "BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=False, bias=False, "
         "track_running_stats=True)"
     )
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda: (mg.zeros((0, 2)), lambda x: F.batch_norm(x, None, None, training=True)),
+        lambda: (mg.zeros((2, 0)), lambda x: F.layer_norm(x, (0,))),
+        lambda: (mg.zeros((0, 0, 4)), lambda x: F.layer_norm(x, (0, 4))),
+        lambda: (mg.zeros((2, 2, 0)), lambda x: F.group_norm(x, 1)),
+        lambda: (mg.zeros((0, 3)), lambda x: F.rms_norm(x, 3)),
+    ],
+)
+def test_second_derivatives_of_nothing(f):
+    x, normalized = f()
+    x.requires_grad_()
+    (g,) = mg.autograd.grad(normalized(x).sum(), [x], create_graph=True)
+    (second,) = mg.autograd.grad((g * x).sum(), [x])
+    assert g.shape == second.shape == x.shape

@@ -76,7 +76,8 @@ def _normalize_forward(
 ) -> tuple[Any, Any, Any]:
     wide = widened(x)
     # Less the first value: a large common part costs no digits, and equal values give exactly 0.
-    first = wide[tuple([slice(0, 1) if i in axis else slice(None) for i in range(x.ndim)])]
+    key = tuple([slice(0, 1) if i in axis else slice(None) for i in range(x.ndim)])
+    first = wide[key] if x.size else 0
     deviation = wide - first
     offset = _mean(xp, deviation, axis)
     deviation -= offset

@@ -335,12 +335,18 @@ def sinc(x: Any, /) -> Tensor:
 
 
 @on_reals
-def _softplus_forward(xp: Any, x: Any) -> Any:
-    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+def _softplus_forward(xp: Any, x: Any, *, beta: float) -> Any:
+    # exp(-1000) is 0 in every dtype: beta · x, which may overflow, is needed no further.
+    far = min(1000 / beta, float(np.finfo(x.dtype).max))
+    size = xp.minimum(xp.abs(x), far) * beta
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-size)) / beta
 
 
 _softplus = elementwise(
-    "softplus", _softplus_forward, vjp=dict(x=lambda g, x: absorb(g, sigmoid(x))), floating=True
+    "softplus",
+    _softplus_forward,
+    vjp=dict(x=lambda g, x, beta: absorb(g, sigmoid(x * beta))),
+    floating=True,
 )
 
 
@@ -352,9 +358,8 @@ def softplus(x: Any, /, beta: float = 1.0, threshold: float = math.inf) -> Tenso
     """
     if not beta > 0:
         raise ValueError(f"softplus: beta must be above 0, got {beta}")
-    scaled = x if beta == 1 else x * beta
-    out = _softplus(scaled) if beta == 1 else _softplus(scaled) / beta
-    return out if threshold == math.inf else where(greater(scaled, threshold), x, out)
+    out = _softplus(x, beta=float(beta))
+    return out if threshold == math.inf else where(greater(x, threshold / beta), x, out)
 
 
 def log_sigmoid(x: Any, /) -> Tensor:
