@@ -12,32 +12,34 @@ def refuse_now(bad: Any, values: Any, what: str, error: type[Exception] = ValueE
     """Raise the error, with the first bad position and value, if anything in `bad` is true."""
     if bad.any():
         at = first_true(bad)
-        raise error(f"{what}; got {values[at]} at position {at[0] if len(at) == 1 else at}")
+        raise error(_said(what, values[at], at))
+
+
+def _said(what: str, value: Any, at: tuple[int, ...]) -> str:
+    return f"{what}; got {value} at position {at[0] if len(at) == 1 else at}"
 
 
 class ErrorSlot:
     """Refusals on a device that nobody waits for: noted there, raised at the next transfer.
 
-    Holds (found, code of the message, flat position, value) of the first one.
+    Holds (found, code of the message, flat position, value) of the first one, which is named by its
+    place in the shape that came with the message.
     """
 
     def __init__(self, module: Any, to_numpy: Callable[[Any], Any]) -> None:
         self._module, self._to_numpy = module, to_numpy
         self._slot: Any = None
-        self._messages: list[tuple[str, type[Exception]]] = []
+        self._messages: dict[tuple[str, type[Exception], tuple[int, ...]], int] = {}
 
     def refuse(self, bad: Any, values: Any, what: str, error: type[Exception] = ValueError) -> None:
         """Note the first true place of `bad`, unless something was noted before."""
         xp = self._module
         if not bad.size:
             return
-        message = what, error
-        if message not in self._messages:
-            self._messages.append(message)
+        code = self._messages.setdefault((what, error, bad.shape), len(self._messages))
         bad, values = xp.reshape(bad, (-1,)), xp.reshape(values, (-1,))
         at = xp.argmax(bad)
-        code = xp.full((), self._messages.index(message), dtype=np.int64)
-        entry = [bad[at], code, at, values[at]]
+        entry = [bad[at], xp.full((), code, dtype=np.int64), at, values[at]]
         noted = xp.stack([xp.astype(number, np.int64) for number in entry])
         self._slot = noted if self._slot is None else xp.where(self._slot[:1], self._slot, noted)
 
@@ -48,5 +50,5 @@ class ErrorSlot:
             return
         found, code, position, value = self._to_numpy(slot).tolist()
         if found:
-            what, error = self._messages[code]
-            raise error(f"{what}; got {value} at position {position}")
+            what, error, shape = list(self._messages)[code]
+            raise error(_said(what, value, tuple(map(int, np.unravel_index(position, shape)))))
