@@ -149,6 +149,19 @@ def as_tensor(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else asarray(x, copy=True)
 
 
+def constant_like(values: Any, like: Tensor) -> Tensor:
+    """Return factors or a mask as a tensor: floats that are none yet, as floats of another's dtype.
+
+    What they stand beside is not to become wider by them. A copy, since the tape may keep it.
+    """
+    if isinstance(values, Tensor):
+        return values
+    constant = asarray(values, copy=True, backend=like.backend)
+    if constant.dtype.kind != "f" or like.dtype.kind != "f" or constant.dtype == like.dtype:
+        return constant
+    return asarray(values, dtype=like.dtype, copy=True, backend=like.backend)
+
+
 # What DLPack's device types are here: the host, its pinned memory, CUDA's, its managed memory.
 _DLPACK_DEVICES = {1: "cpu", 3: "cpu", 2: "cuda:0", 13: "cuda:0"}
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..engine import Op, Tensor
 from .creation import astype, zeros_like
 from .predicates import equal, greater_equal, less_equal, logical_and
+from .reals import of_reals
 
 __all__ = [
     "abs",
@@ -236,7 +237,7 @@ def _sigmoid_forward(xp: Any, x: Any) -> Any:
 
 sigmoid = elementwise(
     "sigmoid",
-    _sigmoid_forward,
+    of_reals(_sigmoid_forward),
     vjp=dict(x=lambda g, out: g * (out * (1 - out))),
     floating=True,
 )
@@ -244,7 +245,7 @@ sigmoid = elementwise(
 
 relu = elementwise(
     "relu",
-    lambda xp, x: xp.maximum(x, 0),
+    of_reals(lambda xp, x: xp.maximum(x, 0)),
     vjp=dict(x=lambda g, out: where(less_equal(out, 0), 0, g)),
 )
 """max(x, 0); the derivative at 0 is 0."""

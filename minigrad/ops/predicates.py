@@ -93,3 +93,8 @@ isfinite = _test("isfinite", lambda xp, x: xp.isfinite(x))
 
 signbit = _test("signbit", lambda xp, x: xp.signbit(x))
 """Where the sign of x is negative, that of -0 and of a nan too: booleans."""
+
+
+def is_class(xp: Any, labels: Any, classes: int) -> Any:
+    """Return for each label which of the classes it is: booleans with one axis more."""
+    return labels[..., None] == xp.arange(classes)

@@ -111,6 +111,11 @@ sum_op: Op = Op(
 )
 
 
+def sum_along(x: Tensor, axis: int) -> Tensor:
+    """Return the sums along one axis, which stays."""
+    return sum_op(x, axis=(axis,), keepdims=True)
+
+
 def _sum_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
     extra = x.ndim - len(shape)
     axis = tuple(i for i in range(x.ndim) if i < extra or (shape[i - extra] == 1 != x.shape[i]))

@@ -369,6 +369,11 @@ def _joined(op: Op, arrays: Sequence[Any], axis: int, more: int) -> Tensor:
     return op(*tensors, axis=axis_of(op.name, axis, tensors[0].shape, more))
 
 
+def rows_of(x: Tensor) -> Tensor:
+    """Return x as a matrix, with the last axis as it is."""
+    return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
 @answers_torch
 def unstack(x: Tensor, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """Return views of x at each place along an axis, which they lack."""

@@ -17,6 +17,7 @@ from ..engine import Op, Tensor
 from .creation import zeros_like
 from .elementwise import absorb, elementwise, exp, log, sigmoid, where
 from .predicates import equal, greater, isnan, less_equal, logical_and
+from .reals import require_reals
 
 __all__ = [
     "digamma",
@@ -39,8 +40,7 @@ def on_reals(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(forward)
     def run(xp: Any, x: Any, **params: Any) -> Any:
-        if x.dtype.kind == "c":
-            raise TypeError(f"expected real numbers, not {x.dtype}")
+        require_reals(x)
         wide = x.astype(np.float32) if x.dtype == np.float16 else x
         return forward(xp, wide, **params).astype(x.dtype, copy=False)
 
