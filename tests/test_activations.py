@@ -148,6 +148,36 @@ def test_the_row_of_padding_starts_at_0_and_stays():
     assert layer([1, 2]).shape == (2, 3)
 
 
+def test_indices_and_rows_may_be_arrays_that_are_used_again():
+    indices, weight = np.array([0]), tensor([[1.0], [2.0]], requires_grad=True)
+    rows = F.embedding(indices, weight)
+    indices[0] = 1
+    rows.sum().backward()
+    assert weight.grad.tolist() == [[1], [0]]
+    assert F.embedding([1, 0], np.array([[1.0], [2.0]])).tolist() == [[2], [1]]
+
+
+FLOATS_OF_INTEGERS = [
+    *(module for module in MODULES if not isinstance(module, nn.ReLU)),
+    nn.GLU(),
+    nn.Dropout(),
+    nn.Dropout1d(),
+    lambda x: F.prelu(x, 2),
+]
+
+
+@pytest.mark.parametrize("function", FLOATS_OF_INTEGERS, ids=str)
+def test_integers_become_the_default_dtype(function):
+    assert function(mg.ones((2, 2), dtype=mg.int64)).dtype == mg.float32
+
+
+def test_the_gradient_of_log_softmax_is_summed_in_float32():
+    for shape, g in [((1, 70_000), -1.0), ((4, 5000), -60.0)]:
+        x = tensor(np.zeros(shape, np.float16), requires_grad=True)
+        F.log_softmax(x).backward(np.full(shape, g, np.float16))
+        np.testing.assert_allclose(x.grad.numpy(), 0, atol=abs(g) * 2e-3)
+
+
 def test_an_index_out_of_range_is_named():
     with pytest.raises(IndexError, match=r"\[0, 5\); got 7 at position"):
         nn.Embedding(5, 3)(tensor([[0, 1], [7, 2]])).detach().numpy()

@@ -171,6 +171,41 @@ def test_masks_may_be_of_any_kind(options, on_each_backend):
     assert_equal(layer(x, x, x, is_causal=True)[0], layer(x, x, x, attn_mask=CAUSAL)[0])
 
 
+BIASES = np.where(CAUSAL, -np.inf, 0.0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"attn_mask": BIASES},
+        {"attn_mask": BIASES.tolist()},
+        {"attn_mask": BIASES, "key_padding_mask": PADDING},
+        {"attn_mask": CAUSAL, "key_padding_mask": np.where(PADDING, -np.inf, 0.0)},
+    ],
+)
+def test_masks_widen_nothing(call, on_each_backend, monkeypatch):
+    layer, x = heads()
+    encoder = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    before = mg.get_default_dtype()
+    try:
+        mg.set_default_dtype(mg.float64)
+        out, weights = layer(x, x, x, **call)
+        assert out.dtype == weights.dtype == mg.float32
+        masks = {"src_" + k.removeprefix("attn_"): v for k, v in call.items()}
+        assert encoder(x, **masks).dtype == mg.float32
+        if call.keys() == {"attn_mask"}:
+            found = F.scaled_dot_product_attention(x, x, x, call["attn_mask"])
+            assert found.dtype == mg.float32
+    finally:
+        mg.set_default_dtype(before)
+
+
+def test_a_mask_beyond_float16_hides_there_too(on_each_backend):
+    query, key, value = (drawn(3, 2, dtype=mg.float16) for _ in range(3))
+    found = F.scaled_dot_product_attention(query, key, value, np.where(CAUSAL, -1e9, 0))
+    assert_equal(found, F.scaled_dot_product_attention(query, key, value, ~CAUSAL))
+
+
 @pytest.mark.parametrize("need_weights", [False, True])
 def test_a_sequence_that_is_all_padding_gives_the_bias(need_weights, on_each_backend):
     layer, x = heads()

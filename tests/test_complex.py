@@ -5,6 +5,8 @@ import pytest
 from on_backend import tensor
 
 import minigrad as mg
+from minigrad import nn
+from minigrad.nn import functional as F
 
 pytestmark = pytest.mark.usefixtures("on_each_backend")
 
@@ -125,6 +127,68 @@ def test_other_functions_are_refused_on_the_tape(name):
     with pytest.raises(TypeError, match=rf"{name}: no derivative for complex inputs.*complex64"):
         REFUSED[name](z)
     assert REFUSED[name](z.detach()).shape in ((), (2,))
+
+
+def per_channel(f, **options):
+    return lambda z: f(z, mg.zeros(2), mg.ones(2), **options)
+
+
+def beside_ones(loss):
+    return lambda z: loss(z, mg.ones((2, 2)))
+
+
+LABELS = np.array([0, 1])
+OF_REALS = {
+    "relu": mg.relu,
+    "sigmoid": mg.sigmoid,
+    **{
+        name: getattr(F, name)
+        for name in (
+            *("gelu", "silu", "mish", "elu", "selu", "celu", "leaky_relu", "hardtanh", "relu6"),
+            *("hardsigmoid", "hardswish", "glu", "softmax", "log_softmax", "softplus"),
+            "logsigmoid",
+        )
+    },
+    "prelu": lambda z: F.prelu(z, 0.5),
+    "layer_norm": lambda z: F.layer_norm(z, 2),
+    "weights": lambda z: F.layer_norm(mg.ones((2, 2)), (2, 2), z),
+    "rms_norm": lambda z: F.rms_norm(z, 2),
+    "group_norm": lambda z: F.group_norm(z, 2),
+    "batch_norm": per_channel(F.batch_norm),
+    "batch_norm, training": per_channel(F.batch_norm, training=True),
+    **{
+        loss.__name__: beside_ones(loss)
+        for loss in (
+            *(F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.kl_div),
+            *(F.binary_cross_entropy, F.binary_cross_entropy_with_logits),
+        )
+    },
+    "a complex target": lambda z: F.mse_loss(mg.ones((2, 2)), z),
+    "factors": lambda z: F.binary_cross_entropy_with_logits(mg.ones((2, 2)), mg.ones((2, 2)), z),
+    "cross_entropy": lambda z: F.cross_entropy(z, LABELS),
+    "cross_entropy of probabilities": beside_ones(F.cross_entropy),
+    "nll_loss": lambda z: F.nll_loss(z, LABELS),
+    "attention": lambda z: F.scaled_dot_product_attention(z, z, z),
+    "an RNN": lambda z: nn.RNN(2, 3)(z),
+    "an LSTM": lambda z: nn.LSTM(2, 3)(z),
+    "a GRU": lambda z: nn.GRU(2, 3)(z),
+}
+
+
+@pytest.mark.parametrize("f", OF_REALS.values(), ids=OF_REALS)
+def test_what_neural_networks_compute_is_of_real_numbers(f):
+    z = mg.ones((2, 2)) + 1j
+    with (
+        mg.no_grad(),
+        pytest.raises(TypeError, match=r"^\w+: expected real numbers, not complex64; take real"),
+    ):
+        f(z)
+
+
+def test_what_is_linear_takes_complex_numbers():
+    z = mg.ones((2, 2)) + 1j
+    assert F.linear(z, mg.eye(2)).tolist() == z.tolist()
+    assert F.dropout(z).dtype == F.embedding([0], z).dtype == mg.complex64
 
 
 def test_backward_starts_from_a_real_number():

@@ -248,6 +248,57 @@ def test_half_precision_over_more_classes_than_it_counts():
         np.testing.assert_allclose(found.numpy(), -np.log(70_000), rtol=1e-3)
 
 
+ROWS = 70_000  # more than float16 counts
+AVERAGES = {
+    "nll": lambda x: F.nll_loss(x, np.zeros(ROWS, int)),
+    "nll weighted": lambda x: F.nll_loss(x, np.zeros(ROWS, int), [0.5, 1.0]),
+    "ce": lambda x: F.cross_entropy(x, np.zeros(ROWS, int)) * (-1 / np.log(2)),
+    "mse": lambda x: F.mse_loss(x, 0 * x) * -1.0,
+    "kl": lambda x: F.kl_div(x, np.exp(x.detach().numpy(copy=True)) * 0 + 1, "batchmean") * -0.5,
+}
+
+
+@pytest.mark.parametrize("loss", AVERAGES.values(), ids=AVERAGES)
+def test_means_of_float16_hold_what_their_sums_do_not(loss):
+    x = tensor(np.full((ROWS, 2), -1, np.float16), requires_grad=True)
+    found = -loss(x)
+    found.backward()
+    assert found.dtype == x.grad.dtype == np.float16
+    assert found.item() in (-1.0, 1.0)
+    slopes = x.grad.numpy()
+    assert np.isfinite(slopes).all()
+    assert np.abs(slopes).max() > 0
+
+
+def test_rows_of_large_losses_have_a_mean_in_float16():
+    logits = np.tile(np.array([[-1e4, 0]], np.float16), (200, 1))
+    for loss in (F.cross_entropy, F.nll_loss):
+        assert loss(tensor(logits), np.zeros(200, int)).item() == 1e4
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        F.mse_loss,
+        F.l1_loss,
+        F.smooth_l1_loss,
+        F.huber_loss,
+        F.kl_div,
+        F.binary_cross_entropy,
+        F.binary_cross_entropy_with_logits,
+    ],
+)
+def test_the_tape_keeps_no_memory_of_the_users(loss):
+    """A prediction may be an array, which is filled anew before backward."""
+    given, target = SHARES.copy(), tensor(HITS, requires_grad=True)
+    found = loss(given, target)
+    given[...] = 0.9
+    found.backward()
+    again = tensor(HITS, requires_grad=True)
+    loss(tensor(SHARES), again).backward()
+    np.testing.assert_array_equal(target.grad.numpy(), again.grad.numpy())
+
+
 @pytest.mark.parametrize("weight", [None, [1.0, 2.0]])
 @pytest.mark.parametrize("labels", [[-100, -100], np.empty(0, np.int64)], ids=str)
 def test_nll_without_a_valid_row(labels, weight):
@@ -353,7 +404,15 @@ REFUSED = {
     ),
     "reduction": (
         lambda: nn.L1Loss("avg")(ones(2), ones(2)),
-        'reduction must be "none", "mean" or "sum", not \'avg\'',
+        'l1_loss: reduction must be "none", "mean" or "sum", not \'avg\'',
+    ),
+    "reduction of labels": (
+        lambda: nn.NLLLoss(reduction="batchmean")(ones(2, 3), [0, 1]),
+        'nll_loss: reduction must be "none", "mean" or "sum", not \'batchmean\'',
+    ),
+    "reduction of a divergence": (
+        lambda: F.kl_div(ones(2), ones(2), "batch_mean"),
+        'kl_div: reduction must be "none", "mean", "sum" or "batchmean", not \'batch_mean\'',
     ),
     "labels of another shape": (
         lambda: F.nll_loss(ones(2, 3), [0]),
@@ -381,8 +440,19 @@ def test_probabilities_are_no_labels():
         F.nll_loss(ones(2, 3), ones(2, 3))
 
 
-@pytest.mark.parametrize(("labels", "bad"), [([0, 3], "3 at position 1"), ([-1, 0], "-1 at .* 0")])
-def test_a_label_out_of_range_is_named(labels, bad):
-    says = rf"nll_loss: labels must lie in \[0, 3\) or be -100; got {bad}"
-    with pytest.raises(ValueError, match=says):
-        F.nll_loss(ones(2, 3), labels).item()
+@pytest.mark.parametrize(
+    ("labels", "bad"),
+    [
+        ([0, 3], "3 at position 1"),
+        ([-1, 0], "-1 at position 0"),
+        ([[0, 1], [3, 0]], r"3 at position \(1, 0\)"),
+    ],
+)
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_a_label_out_of_range_is_named_as_it_was_given(loss, labels, bad):
+    scores = ones(2, 3, *np.shape(labels)[1:])
+    says = rf"^{loss.__name__}: labels must lie in \[0, 3\) or be -100; got {bad}"
+    with pytest.raises(ValueError, match=says) as caught:
+        loss(scores, labels).item()
+    if scores.device == "cpu":
+        assert str(caught.value).endswith(f"labels: int64 {np.shape(labels)}")

@@ -323,7 +323,7 @@ MISUSES = {
     "reduction": (
         lambda: nn.MSELoss("avg")(mg.ones(1), mg.ones(1)),
         ValueError,
-        'reduction must be "none", "mean" or "sum", not \'avg\'',
+        'mse_loss: reduction must be "none", "mean" or "sum", not \'avg\'',
     ),
 }
 

@@ -165,6 +165,13 @@ def test_what_does_not_fit_is_refused(call, says):
         call()
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_running_statistics_that_could_not_be_changed_are_refused(training):
+    mean, var = np.zeros(2), np.ones(2)
+    with pytest.raises(TypeError, match=r"running_var is changed in place.*not ndarray"):
+        F.batch_norm(tensor(noise(8, 2)), tensor(mean), var, training=training)
+
+
 def test_layers_say_what_they_are():
     assert str(nn.LayerNorm(3)) == "LayerNorm((3,), eps=1e-05, elementwise_affine=True, bias=True)"
     assert str(nn.RMSNorm((2, 3))) == "RMSNorm((2, 3), eps=None, elementwise_affine=True)"

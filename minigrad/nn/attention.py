@@ -11,6 +11,7 @@ from ..engine import Tensor
 from ..ops.attention import attend
 from ..ops.axes import count
 from ..ops.creation import as_tensor, asarray, ones, zeros
+from ..ops.creation import as_tensor, constant_like, ones, zeros
 from ..ops.elementwise import add, where
 from ..ops.predicates import logical_not, logical_or
 from ..ops.shape import broadcast_to, concat, expand_dims, permute_dims, reshape, squeeze, tril
@@ -207,9 +208,7 @@ class MultiheadAttention(Module):
 
 def _mask(name: str, mask: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> Tensor:
     """Return a mask as a tensor; TypeError for its dtype, ValueError for its shape."""
-    if not isinstance(mask, Tensor):
-        mask = asarray(mask, copy=True, backend=like.backend)
-    tensor: Tensor = mask
+    tensor = constant_like(mask, like)
     if tensor.dtype.kind not in "bf":
         raise TypeError(
             f"MultiheadAttention: {name} is of booleans, true where a key is masked out, or of "
@@ -231,8 +230,9 @@ def _open_end(mask: Tensor) -> Tensor:
 
 def _merged(masks: list[Tensor]) -> Tensor | None:
     """Return one mask that says what all say, as `scaled_dot_product_attention` takes it."""
-    if all(mask.dtype.kind == "b" for mask in masks):
-        return logical_not(reduce(logical_or, masks)) if masks else None
-    return reduce(
-        add, (where(mask, -math.inf, 0.0) if mask.dtype.kind == "b" else mask for mask in masks)
-    )
+    hidden = [mask for mask in masks if mask.dtype.kind == "b"]
+    added = [mask for mask in masks if mask.dtype.kind != "b"]
+    if not added:
+        return logical_not(reduce(logical_or, hidden)) if hidden else None
+    scores = reduce(add, added)
+    return where(reduce(logical_or, hidden), -math.inf, scores) if hidden else scores

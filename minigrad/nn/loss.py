@@ -59,7 +59,10 @@ class HuberLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """target · (log target - log_p); the arguments are those of `kl_div`."""
+    """target · (log target - log_p); the arguments are those of `kl_div`.
+
+    reduction: "none", "sum", "mean" or "batchmean", the sum over the length of axis 0.
+    """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction)

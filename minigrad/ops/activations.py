@@ -9,11 +9,12 @@ from typing import Any
 
 from ..engine import Op, Tensor
 from .axes import axis_of, reject_unknown
-from .creation import as_tensor
+from .creation import as_tensor, constant_like
 from .elementwise import abs, elementwise, exp, sigmoid, tanh, where
 from .piecewise import clip
 from .predicates import greater, greater_equal, less, less_equal, logical_or
-from .reductions import accurate_sum, narrowed, sum_op, widened
+from .reals import of_reals
+from .reductions import accurate_sum, narrowed, sum_along, widened
 from .shape import concat, reshape
 from .special import erfc, on_reals, softplus
 
@@ -103,6 +104,7 @@ mish = elementwise("mish", _mish_forward, vjp=dict(x=_mish_x), floating=True)
 # With a kink at 0
 
 
+@of_reals
 def _elu_forward(xp: Any, x: Any, *, alpha: float, scale: float, rate: float) -> Any:
     return xp.where(x > 0, scale * x, (alpha * scale) * xp.expm1(rate * xp.minimum(x, 0)))
 
@@ -146,7 +148,7 @@ def celu(x: Any, /, alpha: float = 1.0) -> Tensor:
 
 _leaky_relu = elementwise(
     "leaky_relu",
-    lambda xp, x, *, slope: xp.where(x > 0, x, slope * xp.minimum(x, 0)),
+    of_reals(lambda xp, x, *, slope: xp.where(x > 0, x, slope * xp.minimum(x, 0))),
     vjp=dict(x=lambda g, x, slope: where(greater(x, 0), g, slope * g)),
     floating=True,
 )
@@ -159,21 +161,23 @@ def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
 
 _prelu = elementwise(
     "prelu",
-    lambda xp, x, weight: xp.where(x > 0, x, weight * xp.minimum(x, 0)),
+    of_reals(lambda xp, x, weight: xp.where(x > 0, x, weight * xp.minimum(x, 0))),
     vjp=dict(
         x=lambda g, x, weight: where(greater(x, 0), g, g * weight),
         weight=lambda g, x: where(greater(x, 0), 0, g * x),
     ),
+    floating=True,
 )
 
 
 def prelu(x: Any, weight: Any, /) -> Tensor:
-    """x for x > 0, weight · x elsewhere, derivative weight at 0.
+    """x for x > 0, weight · x elsewhere, derivative weight at 0; integers become floats.
 
-    weight: one number, or one for each channel: of axis 1, of a vector's only axis. ValueError for
-    another count. He et al., "Delving deep into rectifiers" (2015).
+    weight: one number, or one for each channel, which is axis 1 of x: a vector has one weight.
+    ValueError for another count. He et al., "Delving deep into rectifiers" (2015).
     """
-    x, weight = as_tensor(x), as_tensor(weight)
+    x = as_tensor(x)
+    weight = constant_like(weight, x)
     if weight.size == 1:
         return _prelu(x, reshape(weight, (1,) * x.ndim))
     if weight.ndim != 1 or x.ndim < 2 or weight.size != x.shape[1]:
@@ -188,19 +192,20 @@ def prelu(x: Any, weight: Any, /) -> Tensor:
 
 _hardtanh = elementwise(
     "hardtanh",
-    lambda xp, x, *, low, high: xp.minimum(xp.maximum(x, low), high),
+    of_reals(lambda xp, x, *, low, high: xp.minimum(xp.maximum(x, low), high)),
     vjp=dict(
         x=lambda g, out, low, high: where(
             logical_or(less_equal(out, low), greater_equal(out, high)), 0, g
         )
     ),
+    floating=True,
 )
 
 
 def hardtanh(x: Any, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x limited to [min_val, max_val]; the derivative at a bound is 0, where that of `clip` is 1.
 
-    ValueError unless min_val < max_val.
+    Integers become floats. ValueError unless min_val < max_val.
     """
     if not min_val < max_val:
         raise ValueError(f"hardtanh: min_val must be below max_val, got {min_val} and {max_val}")
@@ -208,10 +213,11 @@ def hardtanh(x: Any, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 
 
 def relu6(x: Any, /) -> Tensor:
-    """x limited to [0, 6]; the derivative at a bound is 0."""
+    """x limited to [0, 6]; the derivative at a bound is 0; integers become floats."""
     return _hardtanh(x, low=0, high=6)
 
 
+@of_reals
 def _hardsigmoid_forward(xp: Any, x: Any) -> Any:
     return xp.minimum(xp.maximum(x + 3, 0), 6) / 6
 
@@ -278,25 +284,28 @@ def glu(x: Any, /, axis: int = -1, **unknown: Any) -> Tensor:
     return _glu(x, axis=axis)
 
 
-def sum_along(x: Tensor, axis: int) -> Tensor:
-    """Return the sums along one axis, which stays."""
-    return sum_op(x, axis=(axis,), keepdims=True)
-
-
 def _shifted(xp: Any, x: Any, axis: int) -> Any:
     """Return x minus its maximum along an axis, so that exp does not overflow."""
     return x - xp.max(x, axis=axis, keepdims=True) if x.size else x
 
 
+@of_reals
 def _softmax_forward(xp: Any, x: Any, *, axis: int) -> Any:
     weights = xp.exp(widened(_shifted(xp, x, axis)))
     return narrowed(weights / accurate_sum(xp, weights, axis=(axis,), keepdims=True), x)
 
 
+@of_reals
 def _log_softmax_forward(xp: Any, x: Any, *, axis: int) -> Any:
     shifted = widened(_shifted(xp, x, axis))
     total = accurate_sum(xp, xp.exp(shifted), axis=(axis,), keepdims=True)
     return narrowed(shifted - xp.log(total), x)
+
+
+def _log_softmax_x(g: Tensor, out: Tensor, axis: int) -> Tensor:
+    wide = widened(g)  # the sum of many g can overflow where the gradient does not
+    dx: Tensor = narrowed(wide - exp(widened(out)) * sum_along(wide, axis), g)
+    return dx
 
 
 _softmax = Op(
@@ -309,7 +318,7 @@ _softmax = Op(
 _log_softmax = Op(
     "log_softmax",
     _log_softmax_forward,
-    vjp=dict(x=lambda g, out, axis: g - exp(out) * sum_along(g, axis)),
+    vjp=dict(x=_log_softmax_x),
     promotes=("x",),
     floating=True,
 )

@@ -7,10 +7,10 @@ import numpy as np
 
 from ..engine import Op, Tensor, apply
 from . import random
-from .activations import sum_along
-from .creation import as_tensor, asarray, astype
+from .creation import as_tensor, astype, constant_like
 from .elementwise import where
-from .reductions import accurate_sum, sum_to
+from .reals import of_reals
+from .reductions import accurate_sum, sum_along, sum_to
 
 __all__ = ["scaled_dot_product_attention"]
 
@@ -88,6 +88,7 @@ def _with_heads_inside(xp: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return xp.swapaxes(xp.empty((*batch, length, heads, size), dtype=dtype), -3, -2)
 
 
+@of_reals
 def _attend_forward(
     xp: Any,
     query: Any,
@@ -203,6 +204,9 @@ def attend(
     """Return `scaled_dot_product_attention` and, where needed, its weights before dropout."""
     query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
     shape = _shape_of_scores(query, key, value)
+    half = all(x.dtype == np.float16 for x in (query, key, value))
+    if half:
+        query, key, value = (astype(x, np.float32) for x in (query, key, value))
     mask = None if attn_mask is None else _as_mask(attn_mask, query, shape)
     if mask is not None and is_causal:
         raise ValueError(
@@ -214,9 +218,6 @@ def attend(
             f"scaled_dot_product_attention: dropout_p must lie in [0, 1], got {dropout_p}"
         )
     keep = random.bernoulli(1 - dropout_p, shape, backend=query.backend) if dropout_p else None
-    half = all(x.dtype == np.float16 for x in (query, key, value))
-    if half:
-        query, key, value = (astype(x, np.float32) for x in (query, key, value))
     if scale is None:
         scale = 1 / math.sqrt(max(query.shape[-1], 1))
     masks = (mask, None) if mask is None or mask.dtype.kind == "b" else (None, mask)
@@ -256,9 +257,7 @@ def _shape_of_scores(query: Tensor, key: Tensor, value: Tensor) -> tuple[int, ..
 
 
 def _as_mask(attn_mask: Any, query: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if not isinstance(attn_mask, Tensor):
-        attn_mask = asarray(attn_mask, copy=True, backend=query.backend)  # the tape keeps it
-    mask: Tensor = attn_mask
+    mask = constant_like(attn_mask, query)
     if mask.dtype.kind not in "bf":
         raise TypeError(
             "scaled_dot_product_attention: attn_mask is of booleans, true where a key takes part, "

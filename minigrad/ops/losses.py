@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from ..engine import Op, Tensor, apply
-from .activations import log_softmax, sum_along
-from .creation import asarray, astype, ones_like
+from .activations import log_softmax
+from .creation import as_tensor, asarray, astype, constant_like, ones_like
 from .elementwise import absorb, elementwise, exp, sigmoid, where
-from .neural import is_class
 from .piecewise import clip, maximum
-from .predicates import equal, not_equal
-from .reductions import accurate_sum, narrowed, widened
+from .predicates import equal, is_class, not_equal
+from .reals import require_reals
+from .reductions import accurate_sum, narrowed, sum_along, widened
 from .shape import expand_dims, permute_dims, reshape
 from .special import xlogy
 
@@ -52,12 +52,28 @@ def _target_forward(
 _target = Op("cross_entropy_target", _target_forward)
 
 
-def _refuse_labels(xp: Any, name: str, labels: Any, classes: int, ignore_index: int) -> Any:
-    """Return where labels are no class and not ignored, which is refused: a device goes on."""
-    outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
-    valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
-    xp.refuse(outside, labels, f"{name}: {valid}")
-    return outside
+def _outside(labels: Any, classes: int, ignore_index: int) -> Any:
+    """Return where labels are no class and not ignored: a device, which waits for no error, goes
+    on, and makes these losses nan.
+    """
+    return (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+
+
+def _checks_labels(name: str) -> Op:
+    """Return an op that makes a vector of labels and refuses those that are no class.
+
+    It sees them as the user gave them, and has the name of the user's function.
+    """
+
+    def forward(xp: Any, labels: Any, *, classes: int, ignore_index: int) -> Any:
+        valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
+        xp.refuse(_outside(labels, classes, ignore_index), labels, f"{name}: {valid}")
+        return xp.reshape(labels, (-1,))
+
+    return Op(name, forward, view=True, listed=False)
+
+
+_LABELS = {name: _checks_labels(name) for name in ("cross_entropy", "nll_loss")}
 
 
 def _cross_entropy_forward(
@@ -70,7 +86,7 @@ def _cross_entropy_forward(
     label_smoothing: float,
 ) -> tuple[Any, Any]:
     classes, wide = logits.shape[1], widened(logits)
-    outside = _refuse_labels(xp, "softmax_cross_entropy", labels, classes, ignore_index)
+    outside = _outside(labels, classes, ignore_index)
     target = _target_forward(
         xp,
         labels,
@@ -150,7 +166,7 @@ def cross_entropy(
     "sum" or "mean": over all rows, for labels weighted and without those equal to ignore_index;
     0 where no row is left. ValueError for shapes that do not fit and labels outside [0, c).
     """
-    _check_reduction(reduction)
+    _check_reduction("cross_entropy", reduction)
     logits, target, axis = _by_class("cross_entropy", "logits", logits, target, probabilities=True)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing} is not in [0, 1]")
@@ -169,11 +185,13 @@ def cross_entropy(
         loss: Tensor = apply(_cross_entropy, (logits, labels, weight), params)[0]
         return loss
 
-    return _loss_of_labels(rows, logits, target, weight, axis, ignore_index, reduction)
+    return _loss_of_labels(
+        "cross_entropy", rows, logits, target, weight, axis, ignore_index, reduction
+    )
 
 
 def _nll_forward(xp: Any, log_p: Any, labels: Any, weight: Any = None, *, ignore_index: int) -> Any:
-    outside = _refuse_labels(xp, "nll_loss", labels, log_p.shape[1], ignore_index)
+    outside = _outside(labels, log_p.shape[1], ignore_index)
     used = (labels != ignore_index) & ~outside
     safe = xp.where(used, labels, 0)
     share = xp.astype(xp.where(used, 1 if weight is None else weight[safe], 0), log_p.dtype)
@@ -225,7 +243,7 @@ def nll_loss(
     log_p: (c,), (n, c) or (n, c, ...), as `log_softmax` gives them. target: integer labels of the
     shape without c. The rest, the mean included, is as in `cross_entropy`.
     """
-    _check_reduction(reduction)
+    _check_reduction("nll_loss", reduction)
     log_p, target, axis = _by_class("nll_loss", "log-probabilities", log_p, target)
     weight = _class_weight("nll_loss", weight, log_p, axis)
 
@@ -233,7 +251,7 @@ def nll_loss(
         loss: Tensor = apply(_nll, (log_p, labels, weight), {"ignore_index": ignore_index})
         return loss
 
-    return _loss_of_labels(rows, log_p, target, weight, axis, ignore_index, reduction)
+    return _loss_of_labels("nll_loss", rows, log_p, target, weight, axis, ignore_index, reduction)
 
 
 def _by_class(
@@ -244,7 +262,7 @@ def _by_class(
     what: what the scores are called in errors. probabilities: whether the target may be class
     probabilities as well as labels.
     """
-    scores, target = _tensors(scores, target)
+    scores, target = _tensors(name, scores, target)
     if not scores.ndim:
         raise ValueError(f"{name}: {what} need an axis of classes, got a 0-d tensor")
     axis = 1 if scores.ndim > 1 else 0
@@ -269,27 +287,21 @@ def _if_labels_were_meant(target: Tensor, scores: Tensor, axis: int) -> str:
     return f"; labels are integers, not {target.dtype}: target.astype('int64')" if labels else ""
 
 
-def _tensors(prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
-    """Return both as tensors, the target copied: the tape may keep it."""
-    prediction = prediction if isinstance(prediction, Tensor) else asarray(prediction)
+def _tensors(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Return both as tensors; TypeError for complex numbers."""
+    prediction = as_tensor(prediction)
     if not isinstance(target, Tensor):
-        target = asarray(target, copy=True, backend=prediction.backend)
+        target = asarray(target, copy=True, backend=prediction.backend)  # the tape may keep it
+    require_reals(prediction, target, name=name)
     return prediction, target
-
-
-def _constant(factors: Any, like: Tensor) -> Tensor:
-    """Return factors as a tensor: numbers, lists and arrays with the dtype of floats like these."""
-    if isinstance(factors, Tensor):
-        return factors
-    dtype = like.dtype if like.dtype.kind == "f" else None
-    return asarray(factors, dtype=dtype, copy=True, backend=like.backend)
 
 
 def _class_weight(name: str, weight: Any, scores: Tensor, axis: int) -> Tensor | None:
     """Return the factors of the classes as a tensor; ValueError where there is not one for each."""
     if weight is None:
         return None
-    factors, classes = _constant(weight, scores), scores.shape[axis]
+    factors, classes = constant_like(weight, scores), scores.shape[axis]
+    require_reals(factors, name=name)
     if factors.shape != (classes,):
         raise ValueError(
             f"{name}: expected one weight for each of {classes} classes, got shape {factors.shape}"
@@ -298,6 +310,7 @@ def _class_weight(name: str, weight: Any, scores: Tensor, axis: int) -> Tensor |
 
 
 def _loss_of_labels(
+    name: str,
     rows: Callable[[Tensor, Tensor], Tensor],
     scores: Tensor,
     target: Tensor,
@@ -310,30 +323,41 @@ def _loss_of_labels(
 
     Their mean is weighted and without those that are ignored.
     """
-    last = scores.ndim - 1
+    last, classes = scores.ndim - 1, scores.shape[axis]
     order = (*range(axis), *range(axis + 1, scores.ndim), axis)
     flat = scores if axis == last else permute_dims(scores, order)
-    labels = reshape(target, (target.size,))
-    loss = rows(reshape(flat, (target.size, scores.shape[axis])), labels)
+    labels = _LABELS[name](target, classes=classes, ignore_index=ignore_index)
+    loss = rows(reshape(flat, (target.size, classes)), labels)
     if reduction != "mean":
         return _reduced(reshape(loss, target.shape), reduction)
-    mean: Tensor = loss.sum() / _weight_of(labels, weight, ignore_index, loss)
-    return mean
+    return _per(_weight_of(labels, weight, ignore_index), loss)
 
 
-def _weight_of(labels: Tensor, weight: Tensor | None, ignore_index: int, loss: Tensor) -> Tensor:
+def _weight_of(labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
     """Return by what the mean of weighted rows is divided: their weights' sum, 1 if that is 0."""
     used = not_equal(labels, ignore_index)
     if weight is None:
         total = used.sum()
     else:
-        total = where(used, weight[where(used, labels, 0)], 0).sum()
-    return astype(where(equal(total, 0), 1, total), loss.dtype)
+        total = where(used, widened(weight)[where(used, labels, 0)], 0).sum()
+    return where(equal(total, 0), 1, total)
 
 
-def _check_reduction(reduction: str) -> None:
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f'reduction must be "none", "mean" or "sum", not {reduction!r}')
+def _per(count: Tensor | float, loss: Tensor) -> Tensor:
+    """Return the sum of the losses over a count, which float16 may not hold, nor that sum."""
+    wide = widened(loss)
+    count = astype(count, wide.dtype) if isinstance(count, Tensor) else count
+    mean: Tensor = narrowed(wide.sum() / count, loss)
+    return mean
+
+
+def _check_reduction(name: str, reduction: str, *more: str) -> None:
+    known = ["none", "mean", "sum", *more]
+    if reduction not in known:
+        *first, last = (f'"{word}"' for word in known)
+        raise ValueError(
+            f"{name}: reduction must be {', '.join(first)} or {last}, not {reduction!r}"
+        )
 
 
 def _reduced(loss: Tensor, reduction: str) -> Tensor:
@@ -343,10 +367,15 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.sum() if reduction == "sum" or not loss.size else loss.mean()
 
 
-def _pair(name: str, prediction: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
-    """Return what an elementwise loss compares as tensors; ValueError unless of one shape."""
-    _check_reduction(reduction)
-    prediction, target = _tensors(prediction, target)
+def _pair(
+    name: str, prediction: Any, target: Any, reduction: str, *more: str
+) -> tuple[Tensor, Tensor]:
+    """Return what an elementwise loss compares as tensors; ValueError unless of one shape.
+
+    more: reductions beside those of all losses.
+    """
+    _check_reduction(name, reduction, *more)
+    prediction, target = _tensors(name, prediction, target)
     if prediction.shape != target.shape:
         raise ValueError(
             f"{name}: prediction of shape {prediction.shape} and target of shape {target.shape}; "
@@ -415,7 +444,8 @@ def huber_loss(
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be above 0, got {delta}")
     prediction, target = _pair("huber_loss", prediction, target, reduction)
-    return _reduced(delta * smooth_l1_loss(prediction, target, "none", delta), reduction)
+    loss = delta * _smooth_l1(prediction - target, beta=float(delta))
+    return _reduced(loss, reduction)
 
 
 def kl_div(log_p: Tensor, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
@@ -426,29 +456,26 @@ def kl_div(log_p: Tensor, target: Any, reduction: str = "mean", log_target: bool
     elements, or "batchmean", the sum over the length of axis 0. ValueError for shapes that differ.
     Kullback & Leibler, "On information and sufficiency" (1951).
     """
-    of_batch = reduction == "batchmean"
-    log_p, target = _pair("kl_div", log_p, target, "sum" if of_batch else reduction)
+    log_p, target = _pair("kl_div", log_p, target, reduction, "batchmean")
     if log_target:
         terms = absorb(exp(target), target - log_p)
     else:
         terms = xlogy(target, target) - absorb(target, log_p)
-    if not of_batch:
-        return _reduced(terms, reduction)
-    samples = max(log_p.shape[0], 1) if log_p.ndim else 1
-    mean: Tensor = terms.sum() / samples
-    return mean
+    if reduction == "batchmean":
+        return _per(max(log_p.shape[0], 1) if log_p.ndim else 1, terms)
+    return _reduced(terms, reduction)
+
+
+_MOST = 100.0  # what a probability of 0 costs, as in PyTorch
 
 
 def _probability_forward(xp: Any, p: Any, target: Any) -> Any:
     name = "binary_cross_entropy"
     xp.refuse((p < 0) | (p > 1), p, f"{name}: probabilities must lie in [0, 1]")
-    none, all = p <= 0, p >= 1
-    yes = xp.where(none, _MOST, xp.minimum(-xp.log(xp.where(none, 1, p)), _MOST))
-    no = xp.where(all, _MOST, xp.minimum(-xp.log1p(-xp.where(all, 0, p)), _MOST))
+    never, always = p <= 0, p >= 1
+    yes = xp.where(never, _MOST, xp.minimum(-xp.log(xp.where(never, 1, p)), _MOST))
+    no = xp.where(always, _MOST, xp.minimum(-xp.log1p(-xp.where(always, 0, p)), _MOST))
     return target * yes + (1 - target) * no
-
-
-_MOST = 100.0  # what a probability of 0 costs, as in PyTorch
 
 
 def _probability_p(g: Tensor, p: Tensor, target: Tensor) -> Tensor:
@@ -551,7 +578,8 @@ def _factors(name: str, what: str, values: Any, prediction: Tensor) -> Tensor | 
     """Return values as a tensor; ValueError unless they broadcast to the prediction's shape."""
     if values is None:
         return None
-    factors = _constant(values, prediction)
+    factors = constant_like(values, prediction)
+    require_reals(factors, name=name)
     pairs = zip(reversed(factors.shape), reversed(prediction.shape), strict=False)
     if factors.ndim > prediction.ndim or any(n not in (1, m) for n, m in pairs):
         raise ValueError(

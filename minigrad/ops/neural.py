@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Op, Tensor
+from ..engine import Op, Tensor, apply
 from . import random
-from .creation import as_tensor, asarray
+from .creation import as_tensor, asarray, constant_like
 from .elementwise import where
 from .indexing import Array, scatter
-from .predicates import equal
+from .predicates import equal, is_class
 from .reductions import sum_to
-from .shape import expand_dims, reshape
+from .shape import expand_dims, reshape, rows_of
 
 __all__ = [
     "dropout",
@@ -22,11 +22,6 @@ __all__ = [
     "linear",
     "one_hot",
 ]
-
-
-def is_class(xp: Any, labels: Any, classes: int) -> Any:
-    """Return for each label which of the classes it is: booleans with one axis more."""
-    return labels[..., None] == xp.arange(classes)
 
 
 def _one_hot_forward(xp: Any, labels: Any, *, classes: int) -> Any:
@@ -75,15 +70,15 @@ def _embedding_weight(
 _embedding = Op("embedding", _embedding_forward, vjp=dict(weight=_embedding_weight))
 
 
-def embedding(indices: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
     """Return the rows of weight (num_embeddings, dim) at indices: shape indices.shape + (dim,).
 
     indices: integers in [0, num_embeddings), IndexError for others. A row that is named repeatedly
     gets the sum of its gradients; the row padding_idx, which may count from the end, gets none.
     """
-    indices = (
-        asarray(indices, backend=weight.backend) if not isinstance(indices, Tensor) else indices
-    )
+    weight = as_tensor(weight)
+    if not isinstance(indices, Tensor):
+        indices = asarray(indices, copy=True, backend=weight.backend)  # the tape keeps them
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: expected integer indices, got {indices.dtype}")
     if weight.ndim != 2:
@@ -120,16 +115,11 @@ def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     return out.reshape(*x.shape[:-1], len(weight)) if x.ndim > 2 else out
 
 
-def rows_of(x: Tensor) -> Tensor:
-    """Return x as a matrix, with the last axis as it is."""
-    return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-
-
 def _linear_x(g: Tensor, weight: Tensor, x_shape: tuple[int, ...]) -> Tensor:
     return g @ weight if g.ndim <= 2 else reshape(rows_of(g) @ weight, x_shape)
 
 
-linear = Op(
+_linear = Op(
     "linear",
     _linear_forward,
     vjp=dict(
@@ -139,22 +129,33 @@ linear = Op(
     ),
     promotes=("x", "weight", "bias"),
 )
-"""x @ weightᵀ + bias, the bias left out if need be; ValueError for shapes that do not fit.
 
-x: (..., in_features), weight: (out_features, in_features), bias: (out_features,).
-"""
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """x @ weightᵀ + bias, the bias left out if need be; ValueError for shapes that do not fit.
+
+    x: (..., in_features), weight: (out_features, in_features), bias: (out_features,).
+    """
+    x = as_tensor(x)
+    factors = [f if f is None else constant_like(f, x) for f in (weight, bias)]
+    out: Tensor = apply(_linear, (x, *factors))
+    return out
+
 
 _dropout: Op = Op(
     "dropout",
     lambda xp, x, mask, *, scale: xp.where(mask, x * scale, 0),
     vjp=dict(x=lambda g, mask, scale: _dropout(g, mask, scale=scale)),
+    promotes=("x",),
+    floating=True,
 )
 
 
-def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """Set each element to 0 with probability p and divide the others by 1 - p.
 
-    x itself where not training or p is 0. ValueError for p outside [0, 1].
+    Integers become floats; but x itself where not training or p is 0. ValueError for p outside
+    [0, 1].
     """
     x = as_tensor(x)
     return _dropped("dropout", x, p, training, x.shape)

@@ -5,7 +5,7 @@ its own, so that the tape keeps x and what is much smaller.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..engine import Op, Tensor, apply, no_grad
-from .creation import as_tensor, astype
+from .creation import as_tensor, astype, constant_like
 from .elementwise import sqrt
+from .reals import require_reals
 from .reductions import accurate_sum, mean, narrowed, spread, sum_to, widened
 from .shape import reshape
 from .updates import assign
@@ -188,8 +189,8 @@ def layer_norm(
     normalized_shape: their lengths, and the shape of weight and bias: ValueError for others.
     Statistics of float16 are float32. Ba et al., "Layer normalization" (2016).
     """
-    x, axis = _last_axes("layer_norm", x, normalized_shape, weight=weight, bias=bias)
-    out: Tensor = apply(_normalize, (x, weight, bias), {"axis": axis, "eps": float(eps)})[0]
+    x, axis, factors = _last_axes("layer_norm", x, normalized_shape, weight=weight, bias=bias)
+    out: Tensor = apply(_normalize, (x, *factors), {"axis": axis, "eps": float(eps)})[0]
     return out
 
 
@@ -205,17 +206,17 @@ def rms_norm(
     machine epsilon of the dtype, of float32 for float16. Zhang & Sennrich, "Root mean square layer
     normalization" (2019).
     """
-    x, axis = _last_axes("rms_norm", x, normalized_shape, weight=weight)
+    x, axis, factors = _last_axes("rms_norm", x, normalized_shape, weight=weight)
     if eps is None:
         eps = float(np.finfo(np.float64 if x.dtype == np.float64 else np.float32).eps)
-    out: Tensor = apply(_rms_normalize, (x, weight), {"axis": axis, "eps": float(eps)})[0]
+    out: Tensor = apply(_rms_normalize, (x, *factors), {"axis": axis, "eps": float(eps)})[0]
     return out
 
 
 def _last_axes(
     name: str, x: Any, normalized_shape: int | Sequence[int], **factors: Any
-) -> tuple[Tensor, tuple[int, ...]]:
-    """Return x as a tensor and its axes that normalized_shape names, all checked."""
+) -> tuple[Tensor, tuple[int, ...], list[Tensor | None]]:
+    """Return x as a tensor, its axes that normalized_shape names, and its factors, all checked."""
     x = as_tensor(x)
     given = normalized_shape
     shape = tuple(given) if isinstance(given, Sequence) else (given,)
@@ -224,17 +225,22 @@ def _last_axes(
             f"{name}: the last axes of x must have the lengths normalized_shape={shape}, at least "
             f"one, but x has shape {x.shape}"
         )
-    for what, factor in factors.items():
-        _check_shape(name, x, what, factor, shape)
-    return x, tuple(range(x.ndim - len(shape), x.ndim))
+    return x, tuple(range(x.ndim - len(shape), x.ndim)), _factors(name, x, shape, factors)
 
 
-def _check_shape(name: str, x: Tensor, what: str, value: Any, shape: tuple[int, ...]) -> None:
-    found = value.shape if isinstance(value, Tensor) else np.shape(value)
-    if value is not None and found != shape:
-        raise ValueError(
-            f"{name}: for x of shape {x.shape}, {what} must have shape {shape}, not {found}"
-        )
+def _factors(
+    name: str, x: Tensor, shape: tuple[int, ...], given: Mapping[str, Any]
+) -> list[Tensor | None]:
+    """Return what belongs to x as tensors; ValueError for another shape than this."""
+    factors = [value if value is None else constant_like(value, x) for value in given.values()]
+    require_reals(x, *factors, name=name)
+    for what, factor in zip(given, factors, strict=True):
+        if factor is not None and factor.shape != shape:
+            raise ValueError(
+                f"{name}: for x of shape {x.shape}, {what} must have shape {shape}, "
+                f"not {factor.shape}"
+            )
+    return factors
 
 
 def group_norm(
@@ -245,7 +251,7 @@ def group_norm(
     x: (n, channels, ...), num_groups: a divisor of channels, weight and bias: (channels,).
     ValueError for others. Wu & He, "Group normalization" (2018).
     """
-    x = _with_channels("group_norm", x, weight=weight, bias=bias)
+    x, factors = _with_channels("group_norm", x, weight=weight, bias=bias)
     n, channels, *rest = x.shape
     if num_groups < 1 or channels % num_groups:
         raise ValueError(
@@ -254,7 +260,7 @@ def group_norm(
         )
     groups = (num_groups, channels // num_groups)
     grouped = reshape(x, (n, *groups, *rest))
-    factors = [f if f is None else reshape(f, groups + (1,) * len(rest)) for f in (weight, bias)]
+    factors = [f if f is None else reshape(f, groups + (1,) * len(rest)) for f in factors]
     params = {"axis": tuple(range(2, grouped.ndim)), "eps": float(eps)}
     out: Tensor = reshape(apply(_normalize, (grouped, *factors), params)[0], x.shape)
     return out
@@ -275,13 +281,20 @@ def batch_norm(
     x: (n, channels, ...), all else (channels,). In training, mean and var are those of all samples
     and positions, of which a channel needs two, and the running ones, unless None, are changed in
     place: r ← (1 - momentum) · r + momentum · new, of the variance over n - 1; an empty batch
-    leaves them. Otherwise mean and var are the running ones. ValueError for what does not fit.
+    leaves them. Otherwise mean and var are the running ones. ValueError for what does not fit,
+    TypeError for running ones that are no tensors.
     Ioffe & Szegedy, "Batch normalization" (2015).
     """
     running = {"running_mean": running_mean, "running_var": running_var}
-    x = _with_channels("batch_norm", x, weight=weight, bias=bias, **running)
+    for what, values in running.items():
+        if values is not None and not isinstance(values, Tensor):
+            raise TypeError(
+                f"batch_norm: {what} is changed in place and must be a Tensor or None, not "
+                f"{type(values).__name__}; mg.tensor() makes one"
+            )
+    x, factors = _with_channels("batch_norm", x, weight=weight, bias=bias, **running)
     column = (x.shape[1],) + (1,) * (x.ndim - 2)
-    weight, bias = (f if f is None else reshape(f, column) for f in (weight, bias))
+    weight, bias = (f if f is None else reshape(f, column) for f in factors[:2])
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError(
@@ -316,11 +329,9 @@ def _move(running: Tensor | None, new: Tensor, momentum: float | Tensor) -> None
         assign(running, (1 - momentum) * running + momentum * reshape(new, running.shape))
 
 
-def _with_channels(name: str, given: Any, **of_channels: Any) -> Tensor:
-    """Return a tensor; ValueError unless it has channels and the others a value for each."""
+def _with_channels(name: str, given: Any, **of_channels: Any) -> tuple[Tensor, list[Tensor | None]]:
+    """Return tensors; ValueError unless the first has channels, the others a value for each."""
     x: Tensor = as_tensor(given)
     if x.ndim < 2:
         raise ValueError(f"{name}: expected x of shape (n, channels, ...), got {x.shape}")
-    for what, values in of_channels.items():
-        _check_shape(name, x, what, values, x.shape[1:2])
-    return x
+    return x, _factors(name, x, x.shape[1:2], of_channels)

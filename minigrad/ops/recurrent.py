@@ -10,10 +10,10 @@ from typing import Any
 from ..engine import Op, Tensor
 from .creation import astype, zeros_like
 from .elementwise import tanh
-from .neural import rows_of
 from .predicates import greater
+from .reals import of_reals
 from .reductions import sum_to
-from .shape import concat, expand_dims, stack
+from .shape import concat, expand_dims, rows_of, stack
 
 __all__: list[str] = []
 
@@ -39,6 +39,7 @@ def _transposed(xp: Any, weight: Any) -> Any:
     return xp.ascontiguousarray(xp.matrix_transpose(weight))
 
 
+@of_reals
 def _rnn_forward(xp: Any, gates: Any, weight: Any, h0: Any, *, nonlinearity: str) -> Any:
     out, before, weight = xp.array(gates, copy=True), h0, _transposed(xp, weight)
     for t in range(len(out)):
@@ -74,6 +75,7 @@ rnn = Op(
 )
 
 
+@of_reals
 def _lstm_forward(
     xp: Any, gates: Any, weight: Any, h0: Any, c0: Any, projection: Any = None
 ) -> tuple[Any, Any, Any]:
@@ -156,6 +158,7 @@ lstm = Op(
 )
 
 
+@of_reals
 def _gru_forward(xp: Any, gates: Any, weight: Any, bias: Any, h0: Any) -> tuple[Any, Any]:
     size = h0.shape[-1]
     gates, weight = xp.array(gates, copy=True), _transposed(xp, weight)
