@@ -27,7 +27,7 @@ import minigrad as mg
 from minigrad import backends
 from minigrad.engine import TABLE
 from minigrad.nn import CrossEntropyLoss
-from minigrad.ops.convolution import Windows
+from minigrad.ops.windows import Windows
 from minigrad.optim import Adam
 from minigrad.train import mlp
 

@@ -1,16 +1,17 @@
-"""Convolutions over any number of axes, and the windows that they look through."""
+"""Convolutions over any number of axes."""
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..engine import Op, Tensor
 from .axes import for_each_axis
 from .creation import as_tensor, asarray
-from .reductions import accurate_sum, sum_op
+from .reductions import accurate_sum, sum_op, wide_dtype
 from .shape import expand_dims, squeeze
+from .windows import AXES, Windows, check_images, spans_of, windows_over
 
 __all__ = [
     "conv1d",
@@ -25,63 +26,6 @@ __all__ = [
 # Elements of columns made at a time: 1 MB of float32, which stays in a core's cache. All 128 images
 # at once take up to twice as long (layers 1 -> 16, 5x5, 28x28 and 16 -> 32, 3x3, 14x14).
 _BLOCK = 1 << 18
-
-
-class Windows(NamedTuple):
-    """Where the windows of a convolution lie; a number for each spatial axis.
-
-    Place k of window i sees x[stride · i + dilation · k - padding], and 0 where that is outside.
-    lengths: of x; sizes: how many windows there are.
-    """
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    lengths: tuple[int, ...]
-    sizes: tuple[int, ...]
-
-    def are_points(self, axis: int) -> bool:
-        """Return whether along an axis each window sees one element, and all are seen."""
-        at_once = self.kernel[axis] == self.stride[axis] == 1 and not self.padding[axis]
-        return at_once and self.lengths[axis] == self.sizes[axis]
-
-    def mirrored(self) -> "Windows":
-        """Return the windows in which elements of x see those that saw them; for a stride of 1."""
-        padding = tuple(
-            dilation * (kernel - 1) - padding
-            for kernel, padding, dilation in zip(
-                self.kernel, self.padding, self.dilation, strict=True
-            )
-        )
-        return self._replace(padding=padding, lengths=self.sizes, sizes=self.lengths)
-
-    def unfolded(self, axis: int) -> tuple[int, ...]:
-        """Return the shape of space once the axes from `axis` on are places and windows."""
-        return (*self.kernel[axis:], *self.lengths[:axis], *self.sizes[axis:])
-
-    def along(self, axis: int) -> Iterator[tuple[int, slice, slice]]:
-        """Yield for each place in the windows of an axis what it sees of x, and which windows.
-
-        Windows whose place is outside x are left out.
-        """
-        stride, length = self.stride[axis], self.lengths[axis]
-        for k in range(self.kernel[axis]):
-            shift = k * self.dilation[axis] - self.padding[axis]
-            first = max(0, -(shift // stride))
-            stop = min(self.sizes[axis], -((shift - length) // stride))
-            if first < stop:
-                start = first * stride + shift
-                yield k, slice(start, (stop - 1) * stride + shift + 1, stride), slice(first, stop)
-
-    def keys(self, axis: int) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-        """Yield for each place in the windows of an axis where it lies in columns and what it sees.
-
-        Keys of arrays (samples, groups, channels, *unfolded(axis)) and such with axis + 1.
-        """
-        before, after = (slice(None),) * 3, (slice(None),) * (len(self.kernel) - 1 - axis)
-        for k, inside, which in self.along(axis):
-            yield (*before, k, ..., which, *after), (..., inside, *after)
 
 
 def _blocks(count: int, size: int, least: int = 0) -> Iterator[slice]:
@@ -143,11 +87,6 @@ def _folded(xp: Any, columns: Any, windows: Windows) -> Any:
     return part.reshape(n, groups * channels, *windows.lengths)
 
 
-def _accumulator(dtype: Any) -> Any:
-    """Return in what dtype products are added."""
-    return np.dtype(np.float32) if dtype == np.float16 else dtype
-
-
 def _grouped(weight: Any, groups: int, dtype: Any) -> Any:
     """Return (out, c / groups, *kernel) as (groups, out / groups, c / groups · k)."""
     shape = groups, weight.shape[0] // groups, math.prod(weight.shape[1:])
@@ -157,7 +96,7 @@ def _grouped(weight: Any, groups: int, dtype: Any) -> Any:
 def _convolution_forward(
     xp: Any, x: Any, weight: Any, bias: Any = None, *, windows: Windows, groups: int
 ) -> Any:
-    n, channels, dtype = len(x), len(weight), _accumulator(x.dtype)
+    n, channels, dtype = len(x), len(weight), wide_dtype(x.dtype)
     matrix = _grouped(weight, groups, dtype)
     out = xp.empty((n, *matrix.shape[:2], math.prod(windows.sizes)), dtype=x.dtype)
     for block, columns in _columns(xp, x, windows, groups, dtype):
@@ -186,7 +125,7 @@ def _transpose_forward(
         return _convolution_forward(
             xp, y, mirrored, bias, windows=windows.mirrored(), groups=groups
         )
-    n, channels, dtype = len(y), groups * weight.shape[1], _accumulator(y.dtype)
+    n, channels, dtype = len(y), groups * weight.shape[1], wide_dtype(y.dtype)
     matrix = _grouped(weight, groups, dtype)
     y = y.reshape(n, *matrix.shape[:2], math.prod(windows.sizes))
     matrix = xp.matrix_transpose(matrix)
@@ -201,7 +140,7 @@ def _transpose_forward(
 
 
 def _weight_forward(xp: Any, x: Any, y: Any, *, windows: Windows, groups: int) -> Any:
-    n, channels, dtype = len(x), y.shape[1], _accumulator(x.dtype)
+    n, channels, dtype = len(x), y.shape[1], wide_dtype(x.dtype)
     y = y.reshape(n, groups, channels // groups, math.prod(windows.sizes)).astype(dtype, copy=False)
     shape = channels, x.shape[1] // groups, *windows.kernel
     # In float64, since there are many blocks.
@@ -276,7 +215,7 @@ def _unfold_forward(xp: Any, x: Any, *, windows: Windows) -> Any:
 
 def _fold_forward(xp: Any, columns: Any, *, windows: Windows) -> Any:
     n, rows, count = columns.shape
-    dtype, channels = _accumulator(columns.dtype), rows // math.prod(windows.kernel)
+    dtype, channels = wide_dtype(columns.dtype), rows // math.prod(windows.kernel)
     out = xp.empty((n, channels, *windows.lengths), dtype=columns.dtype)
     for block in _blocks(n, rows * count):
         out[block] = _folded(xp, columns[block, None].astype(dtype, copy=False), windows)
@@ -291,7 +230,7 @@ _fold: Op = Op(
 )
 
 
-def _windows(
+def _conv_windows(
     name: str,
     lengths: tuple[int, ...],
     kernel: tuple[int, ...],
@@ -299,20 +238,12 @@ def _windows(
     padding: Any,
     dilation: Any,
 ) -> Windows:
-    """Return how a kernel moves over axes of these lengths; ValueError where it does not fit."""
+    """Return how a kernel moves over axes of these lengths, from options as users give them."""
     ndim = len(kernel)
     stride = for_each_axis(name, "stride", stride, ndim, 1)
     dilation = for_each_axis(name, "dilation", dilation, ndim, 1)
-    spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
-    around = padding_of(name, spans, stride, padding)
-    padded = tuple(n + sum(pair) for n, pair in zip(lengths, around, strict=True))
-    if any(span > n for span, n in zip(spans, padded, strict=True)):
-        raise ValueError(
-            f"{name}: the kernel is larger than the input: {kernel} spans {spans}, and lengths "
-            f"{lengths} are {padded} with their padding"
-        )
-    sizes = tuple((n - span) // s + 1 for n, span, s in zip(padded, spans, stride, strict=True))
-    return Windows(kernel, stride, tuple(low for low, _ in around), dilation, lengths, sizes)
+    around = padding_of(name, spans_of(kernel, dilation), stride, padding)
+    return windows_over(name, lengths, kernel, stride, around, dilation)
 
 
 def padding_of(
@@ -330,9 +261,6 @@ def padding_of(
     return [(n, n) for n in for_each_axis(name, "padding", padding, len(spans), 0)]
 
 
-_AXES = {1: "l", 2: "h, w", 3: "d, h, w"}
-
-
 def _operands(
     name: str, ndim: int, x: Tensor, weight: Any, bias: Any, groups: Any, transposed: bool = False
 ) -> tuple[Tensor, Tensor, Tensor | None, int]:
@@ -346,7 +274,7 @@ def _operands(
     if weight.ndim != ndim + 2 or 0 in weight.shape[2:]:
         order = "in, out / groups" if transposed else "out, in / groups"
         raise ValueError(
-            f"{name}: weight has shape ({order}, {_AXES[ndim]}), its kernel lengths of at least 1; "
+            f"{name}: weight has shape ({order}, {AXES[ndim]}), its kernel lengths of at least 1; "
             f"got {weight.shape}"
         )
     channels, rows, columns = samples.shape[1], weight.shape[0], weight.shape[1] * groups
@@ -368,9 +296,7 @@ def _operands(
 
 def _samples(name: str, ndim: int, x: Tensor) -> Tensor:
     """Return x with an axis of samples, added where x is one; ValueError for other shapes."""
-    if x.ndim not in (ndim + 1, ndim + 2):
-        axes = _AXES[ndim]
-        raise ValueError(f"{name}: x has shape (n, c, {axes}) or (c, {axes}), got {x.shape}")
+    check_images(name, x, ndim)
     return x if x.ndim == ndim + 2 else expand_dims(x, 0)
 
 
@@ -387,7 +313,7 @@ def _convolved(
 ) -> Tensor:
     x = as_tensor(x)
     samples, weight, bias, groups = _operands(name, ndim, x, weight, bias, groups)
-    windows = _windows(name, samples.shape[2:], weight.shape[2:], stride, padding, dilation)
+    windows = _conv_windows(name, samples.shape[2:], weight.shape[2:], stride, padding, dilation)
     out = _convolution(samples, weight, bias, windows=windows, groups=groups)
     return out if samples is x else squeeze(out, 0)
 
@@ -545,7 +471,8 @@ def unfold(
     samples = _samples("unfold", 2, x)
     kernel = for_each_axis("unfold", "kernel_size", kernel_size, 2, 1)
     out = _unfold(
-        samples, windows=_windows("unfold", samples.shape[2:], kernel, stride, padding, dilation)
+        samples,
+        windows=_conv_windows("unfold", samples.shape[2:], kernel, stride, padding, dilation),
     )
     return out if samples is x else squeeze(out, 0)
 
@@ -570,7 +497,7 @@ def fold(
     samples = columns if columns.ndim == 3 else expand_dims(columns, 0)
     kernel = for_each_axis("fold", "kernel_size", kernel_size, 2, 1)
     lengths = for_each_axis("fold", "output_size", output_size, 2, 0)
-    windows = _windows("fold", lengths, kernel, stride, padding, dilation)
+    windows = _conv_windows("fold", lengths, kernel, stride, padding, dilation)
     rows, count = math.prod(kernel), math.prod(windows.sizes)
     if samples.shape[1] % rows or samples.shape[2] != count:
         raise ValueError(

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..engine import Op, Tensor, apply
 from .axes import for_each_axis
-from .convolution import Windows
 from .creation import as_tensor
-from .reductions import mean
+from .reductions import mean, narrowed, wide_dtype, widened
 from .shape import reshape
+from .windows import Windows, check_images, spans_of, windows_over
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -23,12 +23,6 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
 ]
-
-
-def _are_apart(windows: Windows) -> bool:
-    """Return whether no point is in two windows."""
-    axes = zip(windows.kernel, windows.dilation, windows.stride, strict=True)
-    return all(dilation * (kernel - 1) < stride for kernel, dilation, stride in axes)
 
 
 def _numbered(windows: Windows) -> Iterator[tuple[int, tuple[Any, ...], tuple[Any, ...]]]:
@@ -57,12 +51,7 @@ def _put(out: Any, key: Any, values: Any, apart: bool) -> None:
         out[key] += values
 
 
-def _wide(xp: Any, x: Any) -> Any:
-    """Return float16 as float32, in which sums are made."""
-    return xp.astype(x, np.float32) if x.dtype == np.float16 else x
-
-
-def _along(xp: Any, values: Any, axis: int, ndim: int) -> Any:
+def _laid_along(xp: Any, values: Any, axis: int, ndim: int) -> Any:
     """Return a vector laid along one of the last `ndim` axes."""
     return xp.reshape(values, (-1,) + (1,) * (ndim - 1 - axis))
 
@@ -80,7 +69,7 @@ def _first_places(xp: Any, windows: Windows, dtype: Any) -> Any:
     for axis, kernel in enumerate(windows.kernel):
         outside = windows.padding[axis] - windows.stride[axis] * xp.arange(windows.sizes[axis])
         skipped = xp.maximum(-(-outside // windows.dilation[axis]), 0)
-        first = first * kernel + _along(xp, skipped, axis, len(windows.sizes))
+        first = first * kernel + _laid_along(xp, skipped, axis, len(windows.sizes))
     return xp.astype(first, dtype)
 
 
@@ -103,11 +92,11 @@ def _max_pool_forward(xp: Any, x: Any, *, windows: Windows) -> tuple[Any, Any]:
 
 def _max_unpool_forward(xp: Any, v: Any, place: Any, *, windows: Windows) -> Any:
     shape = _resized(v, windows.sizes, windows.lengths)
-    out = xp.zeros(shape, dtype=_wide(xp, v).dtype)
-    apart = _are_apart(windows)
+    out = xp.zeros(shape, dtype=wide_dtype(v.dtype))
+    apart = windows.are_apart()
     for k, inside, which in _numbered(windows):
         _put(out, inside, xp.where(place[which] == k, v[which], 0), apart)
-    return xp.astype(out, v.dtype, copy=False)
+    return narrowed(out, v)
 
 
 def _max_pick_forward(xp: Any, x: Any, place: Any, *, windows: Windows) -> Any:
@@ -144,7 +133,7 @@ def _max_indices_forward(xp: Any, place: Any, *, windows: Windows) -> Any:
     for axis in reversed(range(ndim)):
         start = windows.stride[axis] * xp.arange(windows.sizes[axis]) - windows.padding[axis]
         inside = place // below % windows.kernel[axis] * windows.dilation[axis]
-        flat = flat + length * (inside + _along(xp, start, axis, ndim))
+        flat = flat + length * (inside + _laid_along(xp, start, axis, ndim))
         below, length = below * windows.kernel[axis], length * windows.lengths[axis]
     return flat
 
@@ -173,32 +162,32 @@ def _scaled(xp: Any, x: Any, windows: Windows, count_padding: bool, divisor: int
         return x * (1 / divisor)
     for axis in range(len(windows.sizes)):
         shares = _shares(xp, axis, windows, count_padding, x.dtype)
-        x = x * _along(xp, shares, axis, len(windows.sizes))
+        x = x * _laid_along(xp, shares, axis, len(windows.sizes))
     return x
 
 
 def _avg_pool_forward(
     xp: Any, x: Any, *, windows: Windows, count_padding: bool, divisor: int | None
 ) -> Any:
-    total = _wide(xp, x)
+    total = widened(x)
     for axis, shape, after in _one_by_one(x, windows.lengths, windows.sizes):
         part, total = total, xp.zeros(shape, dtype=total.dtype)
         for _, inside, which in windows.along(axis):
             total[(..., which, *after)] += part[(..., inside, *after)]
     total = _scaled(xp, total, windows, count_padding, divisor)
-    return xp.astype(total, x.dtype, copy=False)
+    return narrowed(total, x)
 
 
 def _avg_unpool_forward(
     xp: Any, v: Any, *, windows: Windows, count_padding: bool, divisor: int | None
 ) -> Any:
-    out = _scaled(xp, _wide(xp, v), windows, count_padding, divisor)
-    apart = _are_apart(windows)
+    out = _scaled(xp, widened(v), windows, count_padding, divisor)
+    apart = windows.are_apart()
     for axis, shape, after in _one_by_one(v, windows.sizes, windows.lengths):
         part, out = out, xp.zeros(shape, dtype=out.dtype)
         for _, inside, which in windows.along(axis):
             _put(out, (..., inside, *after), part[(..., which, *after)], apart)
-    return xp.astype(out, v.dtype, copy=False)
+    return narrowed(out, v)
 
 
 def _one_by_one(
@@ -280,25 +269,25 @@ def _sources(xp: Any, along: Resampling, dtype: Any) -> list[tuple[Any, Any]]:
 
 
 def _resample_forward(xp: Any, x: Any, *, axes: tuple[Resampling, ...]) -> Any:
-    out, ndim = _wide(xp, x), len(axes)
+    out, ndim = widened(x), len(axes)
     for axis, along in reversed([*enumerate(axes)]):  # the last one is the slowest to take from
         parts = []
         for at, weight in _sources(xp, along, out.dtype):
             part = xp.take(out, at, axis=axis - ndim)
             if weight is not None:
-                weight = _along(xp, xp.astype(weight, out.dtype), axis, ndim)
+                weight = _laid_along(xp, xp.astype(weight, out.dtype), axis, ndim)
                 # What does not count is not looked at: 0 times inf is no 0.
                 part = xp.where(weight == 0, 0, part) * weight
             parts.append(part)
         out = parts[0]
         for part in parts[1:]:
             out += part
-    return xp.astype(out, x.dtype, copy=False)
+    return narrowed(out, x)
 
 
 def _resample_back_forward(xp: Any, v: Any, *, axes: tuple[Resampling, ...]) -> Any:
     """The transposed map, as products with its matrices: what an image's axis needs is small."""
-    out = _wide(xp, v)
+    out = widened(v)
     for axis, along in enumerate(axes, -len(axes)):
         matrix = 0
         for at, weight in _sources(xp, along, out.dtype):
@@ -306,7 +295,7 @@ def _resample_back_forward(xp: Any, v: Any, *, axes: tuple[Resampling, ...]) -> 
             matrix = matrix + (chosen if weight is None else chosen * weight[:, None])
         matrix = xp.astype(matrix, out.dtype)
         out = xp.moveaxis(xp.matmul(xp.moveaxis(out, axis, -1), matrix), -1, axis)
-    return xp.astype(xp.ascontiguousarray(out), v.dtype, copy=False)
+    return narrowed(xp.ascontiguousarray(out), v)
 
 
 _resample_back: Op = Op(
@@ -329,18 +318,13 @@ _resample: Op = Op(
 def _images(name: str, x: Any, axes: int) -> Tensor:
     """Return x as a tensor; ValueError unless it is one image with channels or a batch of them."""
     images: Tensor = as_tensor(x)
-    shape = images.shape
-    if images.ndim not in (axes + 1, axes + 2):
-        lengths = "length" if axes == 1 else "height, width"
-        raise ValueError(
-            f"{name}: expected (batch, channels, {lengths}) or without the batch, got {shape}"
-        )
-    if 0 in shape[-axes:]:
-        raise ValueError(f"{name}: there are no points to pool in shape {shape}")
+    check_images(name, images, axes)
+    if 0 in images.shape[-axes:]:
+        raise ValueError(f"{name}: there are no points to pool in shape {images.shape}")
     return images
 
 
-def _windows(
+def _pool_windows(
     name: str,
     x: Tensor,
     axes: int,
@@ -354,27 +338,14 @@ def _windows(
     stride = kernel if stride is None else for_each_axis(name, "stride", stride, axes, 1)
     padding = for_each_axis(name, "padding", padding, axes, 0)
     dilation = for_each_axis(name, "dilation", dilation, axes, 1)
-    lengths = x.shape[-axes:]
-    sizes = []
-    for axis, length in enumerate(lengths, -axes):
-        reach = dilation[axis] * (kernel[axis] - 1) + 1
-        if 2 * padding[axis] > reach:
+    for span, n in zip(spans_of(kernel, dilation), padding, strict=True):
+        if 2 * n > span:
             raise ValueError(
-                f"{name}: padding is at most half of the kernel, which reaches over {reach} "
-                f"points; got {padding[axis]}"
+                f"{name}: padding is at most half of the kernel, which reaches over {span} points; "
+                f"got {n}"
             )
-        room = length + 2 * padding[axis] - reach
-        size = (room + (stride[axis] - 1 if ceil_mode else 0)) // stride[axis] + 1
-        # With ceil_mode a last window may hang over the end, but must begin before it.
-        if ceil_mode and (size - 1) * stride[axis] >= length + padding[axis]:
-            size -= 1
-        if size < 1:
-            raise ValueError(
-                f"{name}: a kernel that reaches over {reach} points is larger than axis {axis} of "
-                f"shape {x.shape} with a padding of {padding[axis]}"
-            )
-        sizes.append(size)
-    return Windows(kernel, stride, padding, dilation, lengths, tuple(sizes))
+    around = [(n, n) for n in padding]
+    return windows_over(name, x.shape[-axes:], kernel, stride, around, dilation, ceil_mode)
 
 
 def _max_pooled(
@@ -383,7 +354,7 @@ def _max_pooled(
     x = _images(name, x, axes)
     if x.dtype.kind not in "iuf":
         raise TypeError(f"{name}: expected real numbers, got {x.dtype}")
-    windows = _windows(name, x, axes, *options)
+    windows = _pool_windows(name, x, axes, *options)
     out, place = apply(_max_pool, (x,), {"windows": windows})
     return (out, _max_indices(place, windows=windows)) if return_indices else out
 
@@ -433,7 +404,7 @@ def _avg_pooled(
 ) -> Tensor:
     x = _images(name, x, axes)
     kernel_size, stride, padding, ceil_mode = options
-    windows = _windows(name, x, axes, kernel_size, stride, padding, 1, ceil_mode)
+    windows = _pool_windows(name, x, axes, kernel_size, stride, padding, 1, ceil_mode)
     params = {"windows": windows, "count_padding": bool(count_include_pad), "divisor": divisor}
     result: Tensor = apply(_avg_pool, (x,), params)
     return result

@@ -136,9 +136,14 @@ def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return _sum_to_op(x, shape=shape)
 
 
+def wide_dtype(dtype: Any) -> Any:
+    """Return the dtype to compute in: for float16, float32."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
 def widened(x: Any) -> Any:
     """Return float16 as float32: a sum can overflow where its mean or its logarithm does not."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x
+    return x.astype(wide_dtype(x.dtype), copy=False)
 
 
 def narrowed(total: Any, x: Any) -> Any:

@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 
-def _wide(dtype: np.dtype[Any]) -> Any:
+def _accumulator(dtype: np.dtype[Any]) -> Any:
     """Return the dtype to accumulate in: double precision for floats; None, the library's own."""
     return {"f": np.float64, "c": np.complex128}.get(dtype.kind)
 
 
-def _narrowed(wide: Any, dtype: np.dtype[Any]) -> Any:
+def _rounded(wide: Any, dtype: np.dtype[Any]) -> Any:
     """Return what was accumulated in the dtype of the elements; integers stay wide."""
     return wide.astype(dtype, copy=False) if dtype.kind in "fc" else wide
 
 
 def _cumulative_sum_forward(xp: Any, x: Any, *, axis: int) -> Any:
     # One after another, float32 loses up to n/2 ulp.
-    return _narrowed(xp.cumulative_sum(x, axis=axis, dtype=_wide(x.dtype)), x.dtype)
+    return _rounded(xp.cumulative_sum(x, axis=axis, dtype=_accumulator(x.dtype)), x.dtype)
 
 
 _cumulative_sum: Op = Op(
@@ -70,7 +70,7 @@ def _delayed(x: Tensor, axis: int, first: int) -> Tensor:
 def _recurrence_forward(xp: Any, a: Any, b: Any, *, axis: int, reverse: bool) -> Any:
     # Runs of 1, 2, 4, ... steps are combined: log2(n) passes over whole arrays.
     dtype = np.result_type(a.dtype, b.dtype)
-    a, b = (xp.moveaxis(v.astype(_wide(dtype)), axis, 0) for v in (a, b))
+    a, b = (xp.moveaxis(v.astype(_accumulator(dtype)), axis, 0) for v in (a, b))
     if reverse:
         a, b = xp.roll(a[::-1], 1, axis=0), b[::-1]
     step = 1
@@ -78,7 +78,7 @@ def _recurrence_forward(xp: Any, a: Any, b: Any, *, axis: int, reverse: bool) ->
         b[step:] += a[step:] * b[:-step]
         a[step:] = a[step:] * a[:-step]
         step *= 2
-    return _narrowed(xp.moveaxis(b[::-1] if reverse else b, 0, axis), dtype)
+    return _rounded(xp.moveaxis(b[::-1] if reverse else b, 0, axis), dtype)
 
 
 def _recurrence_a(g: Tensor, out: Tensor, a: Tensor, axis: int, reverse: bool) -> Tensor:
@@ -100,7 +100,7 @@ _recurrence: Op = Op(
 
 
 def _cumulative_prod_forward(xp: Any, x: Any, *, axis: int) -> Any:
-    return _narrowed(xp.cumulative_prod(x, axis=axis, dtype=_wide(x.dtype)), x.dtype)
+    return _rounded(xp.cumulative_prod(x, axis=axis, dtype=_accumulator(x.dtype)), x.dtype)
 
 
 def _cumulative_prod_x(g: Tensor, out: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -118,12 +118,12 @@ _cumulative_prod = Op(
 
 
 def _prod_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return _narrowed(xp.prod(x, axis=axis, dtype=_wide(x.dtype), keepdims=keepdims), x.dtype)
+    return _rounded(xp.prod(x, axis=axis, dtype=_accumulator(x.dtype), keepdims=keepdims), x.dtype)
 
 
 def _prod_x(g: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
     dtype = x.dtype
-    x = astype(x, _wide(dtype), copy=False)  # inf times a later 0 would be nan
+    x = astype(x, _accumulator(dtype), copy=False)  # inf times a later 0 would be nan
     kept = tuple(i for i in range(x.ndim) if i not in axis)
     order = kept + axis
     moved = permute_dims(x, order)

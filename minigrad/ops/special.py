@@ -18,6 +18,7 @@ from .creation import zeros_like
 from .elementwise import absorb, elementwise, exp, log, sigmoid, where
 from .predicates import equal, greater, isnan, less_equal, logical_and
 from .reals import require_reals
+from .reductions import narrowed, widened
 
 __all__ = [
     "digamma",
@@ -43,6 +44,9 @@ def on_reals(forward: Callable[..., Any]) -> Callable[..., Any]:
         require_reals(x)
         wide = x.astype(np.float32) if x.dtype == np.float16 else x
         return forward(xp, wide, **params).astype(x.dtype, copy=False)
+        if x.dtype.kind == "c":
+            raise TypeError(f"expected real numbers, not {x.dtype}")
+        return narrowed(forward(xp, widened(x), **params), x)
 
     return run
 
@@ -391,8 +395,7 @@ Derivatives: the softmax of the two.
 def _xlogy_forward(xp: Any, x: Any, y: Any) -> Any:
     # x + 1 is 1 where it is used, in the dtype of both; a nan is not equal to itself.
     factor = xp.where(xp.logical_and(x == 0, y == y), x + 1, y)
-    wide = factor.astype(np.float32) if factor.dtype == np.float16 else factor
-    return (x * xp.log(wide)).astype(factor.dtype, copy=False)
+    return narrowed(x * xp.log(widened(factor)), factor)
 
 
 def _tensor(x: Any, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.engine import TABLE
-from minigrad.ops.convolution import Windows
+from minigrad.ops.windows import Windows
 
 from .rows import *
 
@@ -214,7 +214,7 @@ CONVOLUTION = {
             wrong([(1, 1, 4, 4), (3, 1, 0, 2)], r"lengths of at least 1; got \(3, 1, 0, 2\)"),
             wrong(
                 [(1, 1, 2, 9), (1, 1, 5, 5)],
-                r"kernel is larger.*\(5, 5\).*\(2, 9\) are \(4, 11\) with their padding",
+                r"kernel \(5, 5\) is larger.* axis -2 .* over 5 points, of 4 with.*\(2, 9\)",
                 padding=1,
             ),
             wrong([(1, 1, 4, 4), (1, 1, 2, 2)], "stride is an integer of at least 1.*0", stride=0),
@@ -277,7 +277,7 @@ CONVOLUTION = {
         dtypes=(*FLOATS, *INTEGERS),
         wrong=(
             wrong([(2, 2)], r"\(n, c, h, w\) or \(c, h, w\)", kernel_size=1),
-            wrong([(1, 2, 2)], r"larger.*\(3, 3\).*\(2, 2\)", kernel_size=3),
+            wrong([(1, 2, 2)], r"kernel \(3, 3\) is larger.*\(2, 2\)", kernel_size=3),
         ),
     ),
     "fold": Row(

@@ -6,8 +6,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.engine import TABLE
-from minigrad.ops.convolution import Windows
 from minigrad.ops.pooling import Resampling
+from minigrad.ops.windows import Windows
 
 from .rows import *
 
@@ -181,7 +181,7 @@ NO_FIT_IN_WINDOWS = (
     Wrong(
         (FEW,),
         ValueError,
-        r"reaches over 3 points is larger than axis -2 .*\(1, 2, 3\).*padding of 0",
+        r"larger than the input: along axis -2 .* over 3 points, of 2 .*\(2, 3\)",
         {"axes": 2, "kernel_size": 3},
     ),
     Wrong((FEW,), ValueError, "at most half.*got 2", {"axes": 2, "kernel_size": 3, "padding": 2}),
@@ -203,7 +203,9 @@ NO_FIT_IN_WINDOWS = (
     ),
     Wrong((FEW,), TypeError, "an integer, or 2 of them, got 1.5", {"axes": 2, "kernel_size": 1.5}),
     Wrong((NONE,), ValueError, r"no points.*\(2, 0, 3\)", {"axes": 2, "kernel_size": 1}),
-    Wrong((CUBE,), ValueError, r"height, width.*\(2, 2, 3, 4, 2\)", {"axes": 2, "kernel_size": 1}),
+    Wrong(
+        (CUBE,), ValueError, r"\(c, h, w\), got \(2, 2, 3, 4, 2\)", {"axes": 2, "kernel_size": 1}
+    ),
 )
 
 OVERLAPPING = Windows((2, 2), (1, 2), (1, 0), (1, 1), (3, 3), (4, 1))
