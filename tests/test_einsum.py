@@ -121,6 +121,15 @@ def test_dtypes():
     assert mg.einsum("ij->j", trues).tolist() == [True] * 3
 
 
+def test_nothing_summed_is_a_view():
+    x = tensor(np.zeros((2, 2)))
+    turned, diagonal, sums = (mg.einsum(f, x) for f in ("ij->ji", "ii->i", "ij->i"))
+    x[0, 0] = 1
+    assert turned.tolist() == [[1, 0], [0, 0]]
+    assert diagonal.tolist() == [1, 0]
+    assert sums.tolist() == [0, 0]
+
+
 def test_products_are_matrix_products():
     """A sum is no elementwise product of the size of both operands together."""
     x = mg.ones((4, 5), requires_grad=True)

@@ -105,8 +105,14 @@ def test_errors_name_the_function_that_was_called():
         mg.fft.irfft(x[:, :1])
     with pytest.raises(ValueError, match=r"^ihfft: expected a length n of at least 1, got -1"):
         mg.fft.ihfft(x, n=-1)
-    with pytest.raises(TypeError, match="dim"):
-        mg.fft.fft(x, dim=0)
+
+
+@pytest.mark.parametrize("name", [name for name in mg.fft.__all__ if "freq" not in name])
+def test_dim_is_answered_by_minigrads_keyword(name):
+    keyword = "axes" if name.endswith(("n", "shift")) else "axis"
+    says = rf"^{name}: unexpected keyword 'dim'; minigrad calls it {keyword}=$"
+    with pytest.raises(TypeError, match=says):
+        getattr(mg.fft, name)(tensor(np.ones((2, 3))), dim=0)
 
 
 @pytest.mark.parametrize("axes", [None, 1, (0, -1), ()])

@@ -165,6 +165,14 @@ def test_matrix_norms(ord, keepdims):
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-13)
 
 
+def test_keepdim_is_answered_by_minigrads_keyword():
+    says = "^matrix_norm: unexpected keyword 'keepdim'; minigrad calls it keepdims=$"
+    with pytest.raises(TypeError, match=says):
+        mg.linalg.matrix_norm(tensor(SQUARE.real), keepdim=True)
+    with pytest.raises(TypeError, match=r"^matrix_norm: unexpected keyword 'dim'$"):
+        mg.linalg.matrix_norm(tensor(SQUARE.real), dim=0)
+
+
 def test_traces_of_small_integers():
     x = tensor(np.full((3, 3), 100, np.int8))
     assert mg.linalg.trace(x).item() == 300 and mg.linalg.trace(x).dtype == mg.int64

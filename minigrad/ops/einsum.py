@@ -27,7 +27,8 @@ def einsum(subscripts: Any, /, *operands: Any) -> Tensor:
     these, then the letters that appear once, sorted. Also as einsum(x, [0, 1], y, [1, 2], [0, 2]).
 
     The operands are brought to one dtype, in which sums are taken, and multiplied two at a time,
-    first those whose product is small. ValueError where the letters do not fit the operands.
+    first those whose product is small. Of one operand of which nothing is summed, the result is a
+    view, as NumPy's. ValueError where the letters do not fit the operands.
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _from_lists(subscripts, *operands)

@@ -12,7 +12,7 @@ from ..backends import Backend
 from ..engine import Op, Tensor, apply
 from ..methods import Axis
 from ..promotion import common_dtype
-from .axes import axes_of, axis_of
+from .axes import answers_torch, axes_of, axis_of
 from .creation import as_tensor, astype, ones
 from .elementwise import conj
 from .shape import pad, reshape, roll
@@ -134,6 +134,7 @@ def _along(name: str, op: Op, x: Tensor, n: int | None, axis: int, norm: Norm) -
     return _transformed(name, op, x, None if n is None else (n,), axes, norm)
 
 
+@answers_torch
 def fft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The discrete Fourier transform along an axis: Σⱼ xⱼ · exp(-2πi·jk/n), as complex numbers.
 
@@ -143,21 +144,25 @@ def fft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "bac
     return _along("fft", _fftn, x, n, axis, norm)
 
 
+@answers_torch
 def ifft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The inverse of `fft`: Σₖ xₖ · exp(2πi·jk/n) / n."""
     return _along("ifft", _ifftn, x, n, axis, norm)
 
 
+@answers_torch
 def rfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The first n // 2 + 1 elements of the `fft` of real x; the others are their conjugates."""
     return _along("rfft", _rfftn, x, n, axis, norm)
 
 
+@answers_torch
 def irfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The inverse of `rfft`, real; n, the length of the result, is 2 · (m - 1) where None."""
     return _along("irfft", _irfftn, x, n, axis, norm)
 
 
+@answers_torch
 def fftn(
     x: Tensor,
     /,
@@ -173,6 +178,7 @@ def fftn(
     return _transformed("fftn", _fftn, x, s, axes, norm)
 
 
+@answers_torch
 def ifftn(
     x: Tensor,
     /,
@@ -185,6 +191,7 @@ def ifftn(
     return _transformed("ifftn", _ifftn, x, s, axes, norm)
 
 
+@answers_torch
 def rfftn(
     x: Tensor,
     /,
@@ -197,6 +204,7 @@ def rfftn(
     return _transformed("rfftn", _rfftn, x, s, axes, norm)
 
 
+@answers_torch
 def irfftn(
     x: Tensor,
     /,
@@ -209,21 +217,25 @@ def irfftn(
     return _transformed("irfftn", _irfftn, x, s, axes, norm)
 
 
+@answers_torch
 def hfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The `fft`, which is real, of a signal x that is Hermitian: its first half is given."""
     return _along("hfft", _irfftn, conj(x), n, axis, _mirrored(norm))
 
 
+@answers_torch
 def ihfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: Norm = "backward") -> Tensor:
     """The inverse of `hfft`: the first half of a Hermitian signal, from real x."""
     return conj(_along("ihfft", _rfftn, x, n, axis, _mirrored(norm)))
 
 
+@answers_torch
 def fftshift(x: Tensor, /, *, axes: Axis = None) -> Tensor:
     """Move the frequency 0 from the first place to the middle of axes, all where None."""
     return _shifted("fftshift", x, axes, 1)
 
 
+@answers_torch
 def ifftshift(x: Tensor, /, *, axes: Axis = None) -> Tensor:
     """The inverse of `fftshift`."""
     return _shifted("ifftshift", x, axes, -1)

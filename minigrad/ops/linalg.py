@@ -175,6 +175,7 @@ def vector_norm(
     return norm(x, ord, axis, keepdims=keepdims)
 
 
+@answers_torch
 def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: float | str = "fro") -> Tensor:
     """Norms of the matrices in the last two axes.
 
