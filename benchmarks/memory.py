@@ -14,7 +14,7 @@ Needs PyTorch (the `compare` extra) for its half.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Model:
-    """A network and the loss of one batch. build: takes `nn` and gives (model, function of it)."""
+    """A module and what one batch gives. build: takes `nn` and gives (module, function of it)."""
 
     name: str
     inputs: tuple[Any, ...]
@@ -54,7 +54,7 @@ def labels(high: int, *shape: int) -> Any:
     return np.random.default_rng(1).integers(0, high, shape)
 
 
-X, IMAGES, SEQUENCE = (64, 256), (8, 16, 28, 28), (8, 4, 64, 32)
+X, IMAGES, SEQUENCE, STEPS = (64, 256), (8, 16, 28, 28), (8, 4, 64, 32), (8, 64, 32)
 LABELS = labels(256, 64)
 MASK = np.random.default_rng(2).random(X) < 0.5
 PLACES = labels(64, 100)
@@ -86,7 +86,27 @@ def of_arrays(names: str, *inputs: Any) -> list[Row]:
     ]
 
 
-FAMILIES: dict[str, list[Row]] = {
+def recurrent_layer(name: str) -> Callable[[Any], tuple[Any, Callable[..., Any]]]:
+    """Return what builds a layer of that name over sequences in batches."""
+
+    def build(nn: Any) -> tuple[Any, Callable[..., Any]]:
+        layer = getattr(nn, name)(32, 64, batch_first=True)
+        return layer, lambda x: layer(x)[0]
+
+    return build
+
+
+def attention(need_weights: bool) -> Callable[[Any], tuple[Any, Callable[..., Any]]]:
+    """Return what builds self-attention over sequences in batches."""
+
+    def build(nn: Any) -> tuple[Any, Callable[..., Any]]:
+        layer = nn.MultiheadAttention(32, 4, batch_first=True)
+        return layer, lambda x: layer(x, x, x, need_weights=need_weights)[0]
+
+    return build
+
+
+FAMILIES: dict[str, Sequence[Row | Model]] = {
     "Elementwise": [
         Row("x + y", (X, X), lambda m, f, x, y: x + y),
         Row("x - y", (X, X), lambda m, f, x, y: x - y),
@@ -156,6 +176,21 @@ FAMILIES: dict[str, list[Row]] = {
         Row("kron", ((8, 8), (16, 16)), lambda m, f, x, y: m.kron(x, y)),
         *of_matrices("inv det slogdet qr pinv"),
         Row("solve", (MATRICES, (64, 8)), lambda m, f, x, y: m.linalg.solve(x, y)),
+        Row(
+            "solve_triangular",
+            (MATRICES, (64, 8)),
+            lambda m, f, x, y: m.linalg.solve_triangular(x, y, upper=True),
+        ),
+        Row("lstsq", ((64, 32), (64, 4)), lambda m, f, x, y: m.linalg.lstsq(x, y)[0]),
+        *of_matrices("matrix_norm", X),
+        *(
+            Row(
+                f"matrix_norm, {ord}",
+                (MATRICES,),
+                lambda m, f, x, ord=ord: m.linalg.matrix_norm(x, ord=ord),
+            )
+            for ord in ("nuc", 1, 2)
+        ),
         *of_matrices("cholesky eigh eigvalsh svdvals", SYMMETRIC),
         Row(
             "svd",
@@ -281,6 +316,13 @@ FAMILIES: dict[str, list[Row]] = {
             (SEQUENCE, SEQUENCE, SEQUENCE),
             lambda m, f, q, k, v: f.scaled_dot_product_attention(q, k, v, is_causal=True),
         ),
+        *(
+            Model(f"MultiheadAttention{', weights' * weights}", (STEPS,), attention(weights))
+            for weights in (False, True)
+        ),
+    ],
+    "Recurrent layers": [
+        *(Model(name, (STEPS,), recurrent_layer(name)) for name in ("RNN", "GRU", "LSTM")),
     ],
 }
 
