@@ -267,6 +267,11 @@ def test_errors_of_multi_head_attention(call, error, says):
         call(*heads())
 
 
+def test_weights_that_a_layer_does_not_have_are_none():
+    assert nn.MultiheadAttention(4, 2).q_proj_weight is None
+    assert nn.MultiheadAttention(4, 2, vdim=3).in_proj_weight is None
+
+
 def test_a_causal_encoder_layer_needs_no_mask(on_each_backend):
     layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation=mg.tanh, batch_first=True)
     x = drawn(2, 3, 4, dtype=mg.float32)
