@@ -33,8 +33,11 @@ KEYWORDS = {
 
 def unexpected_keyword(name: str, keyword: str, known: Iterable[str] = ()) -> TypeError:
     """Return the error for a keyword that a function or layer does not have."""
-    meant = f"; {KEYWORDS[keyword]}" if keyword in KEYWORDS else did_you_mean(keyword, known)
-    return TypeError(f"{name}: unexpected keyword {keyword!r}{meant}")
+    meant = KEYWORDS.get(keyword, "")
+    if keyword == "dim" and known:
+        meant = next((f"minigrad calls it {k}=" for k in ("axis", "axes") if k in known), "")
+    hint = f"; {meant}" if meant else did_you_mean(keyword, known)
+    return TypeError(f"{name}: unexpected keyword {keyword!r}{hint}")
 
 
 class ForeignOperand(TypeError):

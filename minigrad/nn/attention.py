@@ -10,7 +10,6 @@ import numpy as np
 from ..engine import Tensor
 from ..ops.attention import attend
 from ..ops.axes import count
-from ..ops.creation import as_tensor, asarray, ones, zeros
 from ..ops.creation import as_tensor, constant_like, ones, zeros
 from ..ops.elementwise import add, where
 from ..ops.predicates import logical_not, logical_or

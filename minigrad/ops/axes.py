@@ -80,16 +80,6 @@ def reject_unknown(name: str, unknown: Mapping[str, Any], known: Iterable[str] =
     """Raise TypeError for keywords that do not exist, saying what PyTorch's habit means by them."""
     for keyword in unknown:
         raise unexpected_keyword(name, keyword, known)
-def reject_unknown(name: str, unknown: Mapping[str, Any], axis: str | None = "axis") -> None:
-    """Raise TypeError for keywords that do not exist, naming the ones PyTorch's habit means.
-
-    axis: what the function calls `dim`, None where it has no such keyword.
-    """
-    meant = {"dim": axis, "keepdim": "keepdims"}
-    meant |= {"start_dim": "start_axis", "end_dim": "end_axis"}
-    for keyword in unknown:
-        hint = f"; minigrad calls it {meant[keyword]}=" if meant.get(keyword) else ""
-        raise TypeError(f"{name}: unexpected keyword {keyword!r}{hint}")
 
 
 P = ParamSpec("P")
@@ -109,9 +99,6 @@ def answers_torch(function: Callable[P, R]) -> Callable[P, R]:
         if not keywords.keys() <= known:
             name = type(args[0]).__name__ if makes else function.__name__
             reject_unknown(name, {k: v for k, v in keywords.items() if k not in known}, known)
-            unknown = {k: v for k, v in keywords.items() if k not in known}
-            axis = next((name for name in ("axis", "axes") if name in known), None)
-            reject_unknown(function.__name__, unknown, axis)
         return function(*args, **keywords)
 
     return answering
