@@ -114,6 +114,6 @@ def test_a_refusal_is_raised_once_at_the_next_transfer(x):
     backend = load()
     backend.xp.refuse(x > 2, x, "too large")
     backend.xp.refuse(x > 0, x, "not the first")
-    with pytest.raises(ValueError, match="too large; got 3 at position 2"):
+    with pytest.raises(ValueError, match=r"too large; got 3 at position \(1, 0\)"):
         backend.to_numpy(x)
     backend.synchronize()
