@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.engine import TABLE
+from minigrad.nn import functional as F
 
 ARITHMETIC = [
     getattr(operator, name) for name in "add sub mul truediv floordiv mod pow".split()
@@ -105,6 +106,28 @@ def test_integers_take_the_dtype_of_floats(f, dtype, other):
 def test_integers_that_meet_a_python_float_become_the_default_dtype(f, scalar):
     i = mg.tensor([2, 3])
     assert f(i, scalar).dtype == f(scalar, i).dtype == np.float32
+
+
+BESIDE_ARRAYS = {
+    "linear": lambda x: F.linear(x, np.ones((2, 3)), np.ones(2)),
+    "conv1d": lambda x: F.conv1d(x[None], np.ones((1, 2, 2)), np.ones(1)),
+    "prelu": lambda x: F.prelu(x, np.ones(3)),
+    "layer_norm": lambda x: F.layer_norm(x, 3, np.ones(3), [0.5] * 3),
+    "rms_norm": lambda x: F.rms_norm(x, 3, np.ones(3)),
+    "group_norm": lambda x: F.group_norm(x, 3, np.ones(3), np.ones(3)),
+    "batch_norm": lambda x: F.batch_norm(x, None, None, np.ones(3), np.ones(3), training=True),
+    "cross_entropy": lambda x: F.cross_entropy(x, [0, 1], np.ones(3)),
+    "nll_loss": lambda x: F.nll_loss(x, [0, 1], np.ones(3)),
+    "binary_cross_entropy": lambda x: F.binary_cross_entropy_with_logits(
+        x, x, np.ones(3), pos_weight=np.ones(3)
+    ),
+}
+
+
+@pytest.mark.parametrize("f", BESIDE_ARRAYS.values(), ids=BESIDE_ARRAYS)
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_weights_given_as_arrays_widen_nothing(f, dtype):
+    assert f(mg.tensor(np.array([[0.0, 1, 2], [2, 1, 0]], dtype))).dtype == dtype
 
 
 def test_integers_stay_integers():

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine import Op, Tensor
 from .axes import for_each_axis
-from .creation import as_tensor, asarray
+from .creation import as_tensor, constant_like
 from .reductions import accurate_sum, sum_op, wide_dtype
 from .shape import expand_dims, squeeze
 from .windows import AXES, Windows, check_images, spans_of, windows_over
@@ -265,10 +265,7 @@ def _operands(
     name: str, ndim: int, x: Tensor, weight: Any, bias: Any, groups: Any, transposed: bool = False
 ) -> tuple[Tensor, Tensor, Tensor | None, int]:
     """Return the inputs as tensors that fit each other, x with an axis of samples, and groups."""
-    weight, bias = (
-        a if a is None or isinstance(a, Tensor) else asarray(a, copy=True, backend=x.backend)
-        for a in (weight, bias)
-    )
+    weight, bias = (a if a is None else constant_like(a, x) for a in (weight, bias))
     (groups,) = for_each_axis(name, "groups", groups, 1, 1)
     samples = _samples(name, ndim, x)
     if weight.ndim != ndim + 2 or 0 in weight.shape[2:]:
