@@ -23,8 +23,7 @@ def of_reals(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     It looks at the first one: the engine has brought them to one dtype.
     """
-
-    positional, _, params, _ = parameters_of(forward)
+    positional, _, named, _ = parameters_of(forward)
 
     @wraps(forward)
     def of_one(xp: Any, x: Any) -> Any:
@@ -38,4 +37,4 @@ def of_reals(forward: Callable[..., Any]) -> Callable[..., Any]:
         return forward(xp, x, *others, **params)
 
     # Packing the arguments would cost a sixth of what relu of a few numbers takes.
-    return of_more if params or len(positional) > 2 else of_one
+    return of_more if named or len(positional) > 2 else of_one
