@@ -1785,6 +1785,19 @@ def test_leaves_are_copied_and_pickled(backend, again, elsewhere):
         assert t.tolist() in ([1, 2], True)
 
 
+def test_ops_are_pickled_by_name_and_never_copied():
+    for again in (lambda op: pickle.loads(pickle.dumps(op)), copy.deepcopy, copy.copy):
+        for op in TABLE.values():
+            assert again(op) is op
+    unlisted = Op("relu", lambda xp, x: xp.exp(x), listed=False)
+    assert copy.deepcopy(unlisted).forward is unlisted.forward
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(unlisted)
+    layer = mg.nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0)
+    x = mg.ones((1, 2, 4))
+    assert pickle.loads(pickle.dumps(layer))(x).tolist() == layer(x).tolist()
+
+
 def test_results_are_not_copied_deeply_or_pickled():
     y = leaf([1, 2]) * 2
     for f in (pickle.dumps, copy.deepcopy):

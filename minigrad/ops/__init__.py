@@ -1,9 +1,10 @@
 """Every operation, by family: how to compute it and how to differentiate it."""
 
+import copyreg
 import inspect
 from typing import Any, cast
 
-from ..engine import Op
+from ..engine import TABLE, Op
 from ..methods import OPS, Methods
 from . import (
     activations,
@@ -63,6 +64,19 @@ PUBLIC: dict[str, Any] = {
 }
 OPS.update(PUBLIC)
 OPS["at"] = cast(Any, indexing.At)
+
+
+def _named(name: str) -> Op:
+    return TABLE[name]
+
+
+def _reduced(op: Op) -> Any:
+    """Let an op of the table be pickled by its name: its rules, which are lambdas, cannot be."""
+    listed = TABLE.get(op.name) is op
+    return (_named, (op.name,)) if listed else op.__reduce_ex__(2)
+
+
+copyreg.pickle(Op, _reduced)
 
 for _name, _method in vars(Methods).items():
     if inspect.isfunction(_method) and not _method.__doc__ and _name in PUBLIC:
