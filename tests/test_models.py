@@ -136,6 +136,30 @@ def test_generating(name):
     assert model.generate(CODES[:1], 0).shape == (0,)
 
 
+@pytest.mark.usefixtures("on_each_backend")
+def test_the_smallest_temperatures_take_the_likeliest():
+    mg.manual_seed(0)
+    model = CharRNN(5, width=4)
+    likeliest = model.generate([0], 9, temperature=0).tolist()
+    for temperature in (1e-6, 1e-40, 5e-324):
+        assert model.generate([0], 9, temperature, seed=1).tolist() == likeliest
+    assert len(set(model.generate([0], 60, 1e300, seed=1).tolist())) == 5
+    with mg.no_grad():
+        model.head.bias[2] += 1e9
+    assert model.generate([0], 3, 1e-300, seed=1).tolist() == [2, 2, 2]
+
+
+@pytest.mark.usefixtures("on_each_backend")
+@pytest.mark.parametrize("temperature", [0, 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite(temperature, value):
+    model = CharRNN(5, width=4)
+    with mg.no_grad():
+        model.head.bias[2] = value
+    with pytest.raises(FloatingPointError, match="logits are not finite after 0 numbers"):
+        model.generate([0], 3, temperature)
+
+
 def test_what_generating_refuses():
     model = CharRNN(5, width=4)
     for prompt in ([], [[1]]):

@@ -26,6 +26,8 @@ from ..nn import (
 )
 from ..nn.modes import evaluating
 from ..ops.creation import arange, asarray
+from ..ops.piecewise import maximum
+from ..ops.predicates import isfinite
 from ..ops.reductions import argmax
 from ..ops.shape import concat
 from ..random import Generator, categorical
@@ -97,7 +99,8 @@ class CharacterModel(Module):
 
         temperature: what the logits are divided by: below 1, likely characters become likelier; 0
         takes the likeliest. seed: the same one gives the same numbers; None draws from the default
-        generator. In eval mode, off the tape. ValueError for an empty prompt.
+        generator. In eval mode, off the tape. ValueError for an empty prompt; FloatingPointError
+        where the model's logits are nan or infinite.
         """
         backend = next(self.parameters()).backend
         codes = asarray(prompt, dtype=np.int64, backend=backend)
@@ -111,12 +114,21 @@ class CharacterModel(Module):
                 f"{length} and {temperature}"
             )
         generator = None if seed is None else Generator(seed)
-        found, memory = [], None
+        found: list[Tensor] = []
+        memory = None
         with evaluating(self), no_grad():
             for _ in range(length):
                 logits, memory = self.advance(codes[None], memory)
+                top = logits.max(axis=-1, keepdims=True)
+                if not isfinite(top).all():
+                    raise FloatingPointError(
+                        f"generate: the model's logits are not finite after {len(found)} numbers: "
+                        "its weights are nan, infinite or too large"
+                    )
                 if temperature:
-                    codes = categorical(logits / temperature, generator=generator)
+                    # 1000 temperatures below the top nothing is drawn: lower ones would overflow.
+                    below = maximum(logits.astype(np.float64) - top, -1000.0 * temperature)
+                    codes = categorical(below / temperature, generator=generator)
                 else:
                     codes = argmax(logits, axis=-1)
                 found.append(codes)
