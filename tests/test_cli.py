@@ -174,7 +174,31 @@ def test_generate(run, refused, book):
     assert refused("generate", "a", "--prompt", "Ärger").startswith(
         "Vocabulary: unknown character 'Ä'; known are "
     )
-    assert refused("generate", "a", "--prompt", "").startswith("generate: expected a prompt of at")
+    assert refused("generate", "a", "--prompt", "").startswith(
+        "argument --prompt: expected at least one character; leave --prompt out to begin a line"
+    )
+    assert written("--temperature", "1e-40", "--seed", "1") == written("--temperature", "0")
+
+
+def test_a_text_of_one_line(run, book):
+    """What is generated begins as the samples of the run do: with its first character."""
+    Path("book.txt").write_text(book.replace("\n", " "))
+    _, out, _ = run("train", *MODELS["lstm"], "--out", "a")
+    options = ["--length", "20", "--temperature", "0.8", "--seed", "1", "--backend", "numpy"]
+    assert run("generate", "a", *options) == (0, [out[out.index("sample 1:") + 1]], "")
+
+
+@pytest.mark.parametrize("temperature", ["0", "1"])
+def test_weights_that_are_not_finite_write_nothing(run, refused, book, temperature):
+    run("train", *MODELS["lstm"], "--out", "a")
+    spoil(
+        "a/last.safetensors",
+        lambda s: s | {"model": {k: v * np.nan for k, v in s["model"].items()}},
+    )
+    line = refused("generate", "a", "--temperature", temperature)
+    assert line.startswith(
+        "generate: the model's logits are not finite after 0 numbers: its weights"
+    )
 
 
 def test_commands_for_another_kind_of_network(run, refused, book):
@@ -208,6 +232,29 @@ def test_a_moved_text(run, refused, book):
     Path("book.txt").rename("moved.txt")
     assert refused("train", "--out", "a", "--resume") == "book.txt: No such file or directory"
     assert run("train", "--text", "moved.txt", "--out", "a", "--resume")[0] == 0
+
+
+def test_another_text_is_not_resumed_with(run, refused, book):
+    run("train", *MODELS["transformer"], "--out", "a")
+    for text in (book.replace("a", "A", 1), book + "ß", book[:2000]):
+        for name, where in (("other.txt", ["--text", "other.txt"]), ("book.txt", [])):
+            Path(name).write_text(text, encoding="utf-8")
+            assert refused("train", "--out", "a", "--resume", *where) == (
+                "the data are not those that the run in a learns from: say by --text where those "
+                "are, or choose another --out for a new run"
+            )
+
+
+@pytest.mark.parametrize("model", ["mlp", "lstm"])
+def test_a_run_that_kept_no_checksum_is_resumed(run, book, model):
+    run("train", *MODELS[model], "--out", "a")
+
+    def older(state):
+        assert isinstance(state["about"].pop("checksum"), int)
+        return state
+
+    spoil("a/last.safetensors", older)
+    assert run("train", "--out", "a", "--resume")[0] == 0
 
 
 def test_metrics(run):
@@ -393,13 +440,18 @@ def test_settings_that_an_older_run_had_not_are_the_defaults(run):
 
 
 def test_other_data_are_not_resumed_with(run, refused, tmp_path):
-    for folder, count in (("data", 24), ("more", 48)):
+    for folder, *counts in (("data", 24), ("more", 48), ("other", 24, 12)):
         (tmp_path / folder).mkdir()
-        write_mnist(tmp_path / folder, count)
+        write_mnist(tmp_path / folder, *counts)
     options = [*QUICK, "--dataset", "mnist", "--data-dir"]
     run("train", *options, "data", "--out", "a")
-    line = refused("train", "--data-dir", "more", "--out", "a", "--resume")
-    assert "the training data are not those of the run" in line
+    for folder in ("more", "other"):
+        line = refused("train", "--data-dir", folder, "--out", "a", "--resume")
+        assert line.startswith(
+            "the data are not those that the run in a learns from: say by --data"
+        )
+    Path("data").rename("moved")
+    assert run("train", "--data-dir", "moved", "--out", "a", "--resume")[0] == 0
 
 
 def spoil(path, change):
@@ -419,6 +471,8 @@ def spoil(path, change):
         (in_about(image=(8, -8)), "of images (8, -8)"),
         (in_about(classes=("0", "1")), "outputs of the architecture are 10, those of the data 2"),
         (in_about(architecture=[]), "is damaged"),
+        (in_about(settings={"dataset": "mnist", "data_dir": 5}), "the setting data_dir is 5"),
+        (in_about(settings={"dataset": "digits", "backend": 5}), "the setting backend is 5"),
     ],
 )
 def test_foreign_checkpoints(run, refused, command, change, line):
@@ -426,6 +480,23 @@ def test_foreign_checkpoints(run, refused, command, change, line):
     np.save("x.npy", np.zeros((8, 8)))
     spoil("a/last.safetensors", change)
     assert line in refused(*command.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (in_about(block="x"), "is damaged"),
+        (in_about(block=0), "windows of 0 characters"),
+        (in_about(characters=5), "is damaged"),
+        (in_about(characters="ab"), "characters of the architecture are "),
+        (in_about(settings={"model": "lstm", "text": 5}), "the setting text is 5"),
+    ],
+)
+def test_foreign_checkpoints_of_texts(run, refused, book, change, line):
+    run("train", *MODELS["lstm"], "--out", "a")
+    spoil("a/last.safetensors", change)
+    for command in ("evaluate a", "generate a", "train --out a --resume"):
+        assert line in refused(*command.split())
 
 
 @pytest.mark.parametrize("command", ["evaluate a", "predict a x.npy", "train --out a --resume"])
@@ -778,6 +849,23 @@ def test_ctrl_c_in_a_process(tmp_path):
     assert process.returncode == 130
     assert error == (f"minigrad: interrupted; the last checkpoint is whole, go on with: {go_on}\n")
     assert load(folder / "last.safetensors")["progress"]["epoch"] >= 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_convolutional_network_ends_with_the_same_bits(run):
+    usable = [name for name in ("numba", "numpy") if backends.status()[name].usable]
+    how = [*MODELS["cnn"], "--epochs", "15", "--backend", usable[0], "--checkpoint-every", "7"]
+    process = start("train", *how, "--out", "parts")
+    read_until(process, r"epoch +1/")
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert load("parts/last.safetensors")["progress"]["epoch"] < 15
+    code, out, _ = run("train", "--out", "parts", "--resume")
+    assert (code, out[3][:14]) == (0, "going on in ep")
+    run("train", *how, "--out", "whole")
+    for name in ("last.safetensors", "best.safetensors"):
+        assert Path("parts", name).read_bytes() == Path("whole", name).read_bytes()
 
 
 @pytest.mark.parametrize("last_line", ["backend", "epoch"])

@@ -47,10 +47,12 @@ def test_vocabulary():
 
 def test_what_is_not_in_a_vocabulary():
     vocabulary = Vocabulary("abc")
-    with pytest.raises(ValueError, match="unknown character 'd'; known are 'abc'"):
+    with pytest.raises(ValueError, match=r"unknown character 'd'; known are 'a', 'b', 'c'$"):
         vocabulary.encode("abcd")
     with pytest.raises(ValueError, match=r"unknown characters '\\n', 'x', 'ä'; known"):
         vocabulary.encode("ä\nxx")
+    with pytest.raises(ValueError, match=r"unknown character 'z'; known are 'a', .*, 'h', \.\.\.$"):
+        Vocabulary("abcdefghij").encode("az")
     for code in (-1, 3):
         with pytest.raises(IndexError, match=rf"in \[0, 3\), got {code} at position 1"):
             vocabulary.decode([0, code])

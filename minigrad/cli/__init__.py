@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(f"error: not enough memory: {error}", 2)
     except OSError as error:
         return complain(f"error: {reason(error)}", 2)
-    except (Refusal, ImportError, ValueError) as error:  # ImportError: an extra is missing
+    except (Refusal, FloatingPointError, ImportError, ValueError) as error:
+        # ImportError: an extra is missing.
         return complain(f"error: {error}", 2)
     return 0
 

@@ -1,9 +1,11 @@
 """What the commands share: the backend, and what a network is to them."""
 
 import os
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,13 +18,16 @@ BEST_FIRST = ("cupy", "numba", "numpy")
 #: The parts of a data set, in the order of what `Network.read` returns.
 PARTS = ("train", "validation", "test")
 
+#: Settings that say where the data are, which may have moved when a run is gone on with.
+PLACES = ("data_dir", "text")
+
 
 class Network(ABC):
     """A network that `train` has made, with what is needed to use it.
 
     A subclass for each model; above them, one for each kind of data. about: what a checkpoint says
-    beside the weights: the settings of the run, the arguments of `build` as "architecture", and the
-    facts about the data.
+    beside the weights: the settings of the run, the arguments of `build` as "architecture", the
+    checksum of the data, and the facts about them.
     """
 
     #: Settings that say where the data come from, and what is taken where nothing is said.
@@ -47,7 +52,13 @@ class Network(ABC):
         """Return a network with fresh weights for the parts of a data set."""
         facts = cls.facts(settings, data)
         architecture = {**cls.sizes(facts), **{name: settings[name] for name in cls.shape}}
-        return cls({"settings": dict(settings), "architecture": architecture, **facts})
+        about = {"settings": dict(settings), "architecture": architecture}
+        return cls({**about, "checksum": cls.checksum(data), **facts})
+
+    @classmethod
+    def checksum(cls, data: Any) -> int:
+        """Return what tells data of other content, but for chance, from these."""
+        return reduce(lambda before, part: zlib.crc32(part, before), cls.content(data), 0)
 
     @staticmethod
     @abstractmethod
@@ -64,6 +75,11 @@ class Network(ABC):
     def read(cls, settings: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """Return the PARTS of the data. Refusal, or OSError, where that cannot be."""
 
+    @staticmethod
+    @abstractmethod
+    def content(data: Any) -> Iterator[Any]:
+        """Give all that the parts of the data consist of."""
+
     @classmethod
     @abstractmethod
     def facts(cls, settings: Mapping[str, Any], data: Any) -> dict[str, Any]:
@@ -77,6 +93,9 @@ class Network(ABC):
     @classmethod
     def check(cls, about: Mapping[str, Any]) -> None:
         """Raise any error where what a checkpoint says makes no sense."""
+        for name in ("backend", *PLACES):
+            if not isinstance(said := about["settings"].get(name), str | None):
+                raise TypeError(f"the setting {name} is {said!r}")
         for name, size in cls.sizes(about).items():
             if about["architecture"][name] != size:
                 raise ValueError(

@@ -2,8 +2,10 @@
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from ..data import (
     FASHION_CLASSES,
@@ -79,6 +81,10 @@ class ImageNetwork(Network):
             return SOURCES[dataset].reader(folder)
         except ValueError as error:
             raise Refusal(error) from error
+
+    @staticmethod
+    def content(data: Splits) -> Iterator[Any]:
+        return (np.ascontiguousarray(array) for part in data for array in part)
 
     @classmethod
     def facts(cls, settings: Mapping[str, Any], data: Splits) -> dict[str, Any]:

@@ -68,9 +68,10 @@ def add_commands(commands: Any) -> None:
     generate.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
     generate.add_argument(
         "--prompt",
-        default="\n",
+        type=_prompt,
         metavar="TEXT",
-        help="what it goes on from (default: the beginning of a line)",
+        help="what it goes on from (default: the beginning of a line, or where there are none "
+        "the first character of the alphabet)",
     )
     generate.add_argument(
         "--length",
@@ -95,6 +96,14 @@ def add_commands(commands: Any) -> None:
     )
     add_backend_option(generate.add_argument)
     generate.set_defaults(run=_generate)
+
+
+def _prompt(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "expected at least one character; leave --prompt out to begin a line"
+        )
+    return text
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -145,7 +154,7 @@ def _generate(args: argparse.Namespace) -> None:
                 f"{args.checkpoint} is a model of images; it sorts them by minigrad predict, and "
                 "minigrad generate is for texts"
             )
-        print(network.write(args.prompt, args.length, args.temperature, args.seed))
+        print(network.write(args.length, args.temperature, args.seed, args.prompt))
 
 
 def _images(

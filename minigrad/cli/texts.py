@@ -1,5 +1,6 @@
 """Networks that predict the next character of a text, and so can write."""
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,6 +47,10 @@ class TextNetwork(Network):
         ends = len(text) - 2 * held_out, len(text) - held_out
         return text[: ends[0]], text[ends[0] : ends[1]], text[ends[1] :]
 
+    @staticmethod
+    def content(data: tuple[str, str, str]) -> Iterator[bytes]:
+        return (part.encode() for part in data)
+
     @classmethod
     def facts(cls, settings: Mapping[str, Any], data: tuple[str, str, str]) -> dict[str, Any]:
         return {"characters": Vocabulary("".join(data)).characters, "block": settings["block"]}
@@ -53,6 +58,12 @@ class TextNetwork(Network):
     @classmethod
     def sizes(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
         return {"characters": len(facts["characters"])}
+
+    @classmethod
+    def check(cls, about: Mapping[str, Any]) -> None:
+        if operator.index(about["block"]) < 1:
+            raise ValueError(f"windows of {about['block']} characters")
+        super().check(about)
 
     @staticmethod
     def count(part: str) -> int:
@@ -73,18 +84,25 @@ class TextNetwork(Network):
         words = (f"{name} {size}" for name, size in shape if name != "characters")
         return f"{self.about['settings']['model']}, {', '.join(words)}"
 
-    def write(self, prompt: str, length: int, temperature: float, seed: int | None) -> str:
-        """Return a prompt with what the model makes of it."""
+    def write(
+        self, length: int, temperature: float, seed: int | None, prompt: str | None = None
+    ) -> str:
+        """Return a prompt with what the model makes of it.
+
+        None: the beginning of a line, or where the model knows none its first character.
+        """
+        if prompt is None:
+            known = self.vocabulary.characters
+            prompt = "\n" if "\n" in known else known[0]
         codes = self.model.generate(self.vocabulary.encode(prompt), length, temperature, seed)
         return prompt + self.vocabulary.decode(codes)
 
     def closing(self, result: Mapping[str, float]) -> Iterator[str]:
         yield f"test loss: {result['loss']:.4f}"
         yield from super().closing(result)
-        prompt = "\n" if "\n" in self.vocabulary.characters else self.vocabulary.characters[0]
         for number in range(1, SAMPLES + 1):
             yield f"\nsample {number}:"
-            yield self.write(prompt, LENGTH, TEMPERATURE, number).strip("\n")
+            yield self.write(LENGTH, TEMPERATURE, number).strip("\n")
 
 
 class TransformerNetwork(TextNetwork):

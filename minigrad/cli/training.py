@@ -22,15 +22,12 @@ from ..random import manual_seed
 from ..serialization import write_atomically
 from ..train import ACTIVATIONS, BEST, LAST, Callback, Checkpoint, EarlyStopping, Trainer
 from ..train.history import figure_class
-from .common import Network, add_backend_option, backend_named, percent, reading
+from .common import PLACES, Network, add_backend_option, backend_named, percent, reading
 from .images import add_source_options
 from .info import versions
 from .models import DEFAULTS, MODELS, defaults_of, option, read_checkpoint, refuse_strangers
 from .parsing import Refusal, number, one_of, reason, whole, widths
 from .texts import TextNetwork, add_text_option
-
-#: Settings that say where the data are, which may have moved when a run is gone on with.
-PLACES = {"data_dir", "text"}
 
 METRICS, PLOT = "metrics.json", "history.png"
 FILES = (LAST, BEST, METRICS, PLOT)
@@ -241,7 +238,8 @@ def _train(args: argparse.Namespace) -> None:
             if args.out is None
             else f"there is no {LAST} in {args.out} to go on from; leave --resume out to begin"
         )
-    settings = _saved(args.out, given) if args.resume else _settled(given)
+    about = _saved(args.out, given) if args.resume else {"settings": _settled(given)}
+    settings = about["settings"]
     kind = MODELS[settings["model"]]
     with (
         backends.use_backend(settings["backend"]),
@@ -249,7 +247,7 @@ def _train(args: argparse.Namespace) -> None:
         _run_folder(args.out, kind.name_data(settings), args.resume) as folder,
     ):
         print(f"backend: {settings['backend']}", flush=True)
-        _run(kind, settings, folder, args)
+        _run(kind, about, folder, args)
 
 
 def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,9 +262,13 @@ def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _saved(out: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of the run in a folder; refuse others, but let its data have moved."""
+    """Return what a folder's checkpoint says of its run, whose data may have moved.
+
+    Refuse other settings.
+    """
     _, _, state = read_checkpoint(out)
-    settings: dict[str, Any] = state["about"]["settings"]
+    about: dict[str, Any] = state["about"]
+    settings = about["settings"]
     refuse_strangers(settings["model"], given)
     for name, value in given.items():
         if name in PLACES:
@@ -277,7 +279,7 @@ def _saved(out: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{option(name)} out to go on with it, or choose another --out for a new run"
             )
     settings["backend"] = backend_named(settings["backend"])
-    return settings
+    return about
 
 
 @contextmanager
@@ -320,12 +322,20 @@ def _new_folder(parent: Path, name: str) -> Path:
 
 
 def _run(
-    kind: type[Network], settings: dict[str, Any], folder: Path, args: argparse.Namespace
+    kind: type[Network], about: Mapping[str, Any], folder: Path, args: argparse.Namespace
 ) -> None:
+    settings = about["settings"]
     data = kind.read(settings)
     with reading(folder / LAST) if args.resume else nullcontext():
         manual_seed(settings["seed"])
         network = kind.new(settings, data)
+        found = network.about["checksum"]
+        if about.get("checksum", found) != found:  # a new run has none, nor has one of old
+            (place,) = set(PLACES) & set(kind.source)
+            raise Refusal(
+                f"the data are not those that the run in {folder} learns from: say by "
+                f"{option(place)} where those are, or choose another --out for a new run"
+            )
         learn, validation, test = (network.pairs(part) for part in data)
         loader = DataLoader(learn, settings["batch_size"], shuffle=True, seed=settings["seed"])
         trainer = _trainer(network, settings, len(loader), folder, args.checkpoint_every)

@@ -1,6 +1,7 @@
 """Texts by character: the one that is shipped or any other, in numbers and cut into windows."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,7 @@ class Vocabulary:
         if unknown := sorted(set(text) - self._codes.keys()):
             raise ValueError(
                 f"Vocabulary: unknown {'characters' if unknown[1:] else 'character'} "
-                f"{', '.join(map(repr, unknown[:8]))}{', ...' * (len(unknown) > 8)}; known are "
-                f"{self.characters!r}"
+                f"{_listed(unknown)}; known are {_listed(self.characters)}"
             )
         return np.array([self._codes[character] for character in text], np.int64)
 
@@ -73,6 +73,10 @@ class Vocabulary:
                 f"{first}"
             )
         return "".join(self.characters[code] for code in host)
+
+
+def _listed(characters: Sequence[str]) -> str:
+    return ", ".join(map(repr, characters[:8])) + ", ..." * (len(characters) > 8)
 
 
 def text_windows(codes: Any, block: int, stride: int | None = None) -> TensorDataset:
