@@ -10,6 +10,7 @@ from ..ops.axes import count, for_each_axis
 from ..ops.convolution import padding_of
 from ..ops.creation import zeros
 from ..ops.shape import pad
+from ..ops.windows import spans_of
 from . import functional as F
 from . import init
 from .module import Module, Parameter, unusual
@@ -108,7 +109,7 @@ class _Conv(_Layer):
 
     def _around(self) -> list[tuple[int, int]]:
         """Return how much is beside x, before and after each axis."""
-        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        spans = spans_of(self.kernel_size, self.dilation)
         return padding_of(self._name(), spans, self.stride, self.padding)
 
     def forward(self, x: Tensor) -> Tensor:
