@@ -330,7 +330,7 @@ def _run(
         manual_seed(settings["seed"])
         network = kind.new(settings, data)
         found = network.about["checksum"]
-        if about.get("checksum", found) != found:  # a new run has none, nor has one of old
+        if about.get("checksum", found) != found:  # new runs and old files have none
             (place,) = set(PLACES) & set(kind.source)
             raise Refusal(
                 f"the data are not those that the run in {folder} learns from: say by "
