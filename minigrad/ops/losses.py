@@ -52,28 +52,28 @@ def _target_forward(
 _target = Op("cross_entropy_target", _target_forward)
 
 
-def _outside(labels: Any, classes: int, ignore_index: int) -> Any:
-    """Return where labels are no class and not ignored: a device, which waits for no error, goes
-    on, and makes these losses nan.
-    """
-    return (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+def _refuse_labels(xp: Any, name: str, labels: Any, classes: int, ignore_index: int) -> Any:
+    """Return where labels are no class and not ignored, which is refused: a device goes on."""
+    outside = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+    valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
+    xp.refuse(outside, labels, f"{name}: {valid}")
+    return outside
 
 
 def _checks_labels(name: str) -> Op:
-    """Return an op that makes a vector of labels and refuses those that are no class.
+    """Return an op that makes a vector of labels, and refuses one by its place among the axes.
 
-    It sees them as the user gave them, and has the name of the user's function.
+    It has the name of the user's function.
     """
 
     def forward(xp: Any, labels: Any, *, classes: int, ignore_index: int) -> Any:
-        valid = f"labels must lie in [0, {classes}) or be {ignore_index}"
-        xp.refuse(_outside(labels, classes, ignore_index), labels, f"{name}: {valid}")
+        _refuse_labels(xp, name, labels, classes, ignore_index)
         return xp.reshape(labels, (-1,))
 
     return Op(name, forward, view=True, listed=False)
 
 
-_LABELS = {name: _checks_labels(name) for name in ("cross_entropy", "nll_loss")}
+_FLAT_LABELS = {name: _checks_labels(name) for name in ("cross_entropy", "nll_loss")}
 
 
 def _cross_entropy_forward(
@@ -86,7 +86,7 @@ def _cross_entropy_forward(
     label_smoothing: float,
 ) -> tuple[Any, Any]:
     classes, wide = logits.shape[1], widened(logits)
-    outside = _outside(labels, classes, ignore_index)
+    outside = _refuse_labels(xp, "softmax_cross_entropy", labels, classes, ignore_index)
     target = _target_forward(
         xp,
         labels,
@@ -191,7 +191,7 @@ def cross_entropy(
 
 
 def _nll_forward(xp: Any, log_p: Any, labels: Any, weight: Any = None, *, ignore_index: int) -> Any:
-    outside = _outside(labels, log_p.shape[1], ignore_index)
+    outside = _refuse_labels(xp, "nll_loss", labels, log_p.shape[1], ignore_index)
     used = (labels != ignore_index) & ~outside
     safe = xp.where(used, labels, 0)
     share = xp.astype(xp.where(used, 1 if weight is None else weight[safe], 0), log_p.dtype)
@@ -326,7 +326,9 @@ def _loss_of_labels(
     last, classes = scores.ndim - 1, scores.shape[axis]
     order = (*range(axis), *range(axis + 1, scores.ndim), axis)
     flat = scores if axis == last else permute_dims(scores, order)
-    labels = _LABELS[name](target, classes=classes, ignore_index=ignore_index)
+    labels = target
+    if target.ndim != 1:
+        labels = _FLAT_LABELS[name](target, classes=classes, ignore_index=ignore_index)
     loss = rows(reshape(flat, (target.size, classes)), labels)
     if reduction != "mean":
         return _reduced(reshape(loss, target.shape), reduction)

@@ -75,6 +75,20 @@ LOSSES = {
             Case((Reals((0, 3)), Ints((0,)), None), LABELLED[0][0]),
         ),
         result=floating,
+        wrong=(
+            Wrong(
+                (np.ones((2, 3)), np.array([0, 3])),
+                ValueError,
+                r"\[0, 3\).* 3 at position 1",
+                LABELLED[0][0],
+            ),
+            Wrong(
+                (np.ones((2, 3)), np.array([-1, 0])),
+                ValueError,
+                r"\[0, 3\).* -1 at position 0",
+                LABELLED[0][0],
+            ),
+        ),
     ),
     "nll_loss": Row(
         TABLE["nll_loss"],
@@ -89,6 +103,14 @@ LOSSES = {
             Kink(
                 ([[-math.inf, 0.0], [-1.0, -math.inf]], np.array([1, 0])),
                 ([[0.0, -1.0], [-1.0, 0.0]], None),
+                {"ignore_index": -100},
+            ),
+        ),
+        wrong=(
+            Wrong(
+                (np.ones((2, 3)), np.array([0, 3])),
+                ValueError,
+                r"\[0, 3\) or be -100.* 3 at position 1",
                 {"ignore_index": -100},
             ),
         ),
