@@ -324,6 +324,9 @@ TORCH = {
         NotImplemented if y.ndim < 2 else matrices.solve_triangular(x, y, **params)
     ),
     "kron": called(torch, "kron"),
+    "lstsq": lambda x, y: (
+        NotImplemented if x.ndim != y.ndim else matrices.lstsq(x, y, driver="gelsd").solution
+    ),
     "matmul": called(torch, "matmul"),
     "cross": lambda x, y, axis: (
         NotImplemented if x.ndim != y.ndim else matrices.cross(x, y, dim=axis)

@@ -211,6 +211,24 @@ LINALG = {
             ),
         ),
     ),
+    "lstsq": Row(
+        lambda x, y: mg.linalg.lstsq(x, y)[::3],
+        lambda x, y: (np.linalg.pinv(x) @ y, np.linalg.svdvals(x)),
+        tuple(
+            Case((Given(full_rank(a)), Reals(b)))
+            for a, b in [
+                ((3, 2), (3, 2)),
+                ((2, 3), (2, 1)),
+                ((2, 3, 2), (3, 1)),
+                ((3, 2), (2, 3, 1)),
+                ((0, 3, 2), (3, 1)),
+            ]
+        ),
+        wrong=(
+            Wrong((np.ones((2, 3)), np.ones(3)), ValueError, r"\(2, 3\) and \(3,\)"),
+            Wrong((np.ones(3), np.ones((3, 1))), ValueError, r"\(3,\) and \(3, 1\)"),
+        ),
+    ),
     "pinv": of_matrices(
         lambda x, rtol=None: mg.linalg.pinv(x, rtol=rtol),
         lambda x, rtol=None: np.linalg.pinv(x, rtol=rtol),
