@@ -1,5 +1,7 @@
 """Fourier transforms, by the names of the array API standard."""
 
+from typing import TYPE_CHECKING
+
 from .ops.fft import (
     fft,
     fftfreq,
@@ -16,6 +18,7 @@ from .ops.fft import (
     rfftfreq,
     rfftn,
 )
+from .spellings import no_such_function
 
 __all__ = [
     "fft",
@@ -33,3 +36,8 @@ __all__ = [
     "rfftfreq",
     "rfftn",
 ]
+
+if not TYPE_CHECKING:  # for whom it would give every name a type
+
+    def __getattr__(name: str) -> object:
+        raise no_such_function(name, __all__, __name__)

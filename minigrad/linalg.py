@@ -1,5 +1,7 @@
 """Linear algebra, by the names of the array API standard and, beyond it, PyTorch's and NumPy's."""
 
+from typing import TYPE_CHECKING
+
 from .ops.linalg import (
     cholesky,
     cross,
@@ -28,6 +30,7 @@ from .ops.linalg import (
     vector_norm,
 )
 from .ops.shape import matrix_transpose
+from .spellings import no_such_function
 
 __all__ = [
     "cholesky",
@@ -57,3 +60,8 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+if not TYPE_CHECKING:  # for whom it would give every name a type
+
+    def __getattr__(name: str) -> object:
+        raise no_such_function(name, __all__, __name__)

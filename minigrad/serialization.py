@@ -64,7 +64,9 @@ def load(path: str | os.PathLike[str]) -> Any:
                     )
             arrays = {name: file.get_tensor(name) for name in dtypes}
     except library.SafetensorError as error:
-        raise ValueError(f"load: {str(path)!r} is no whole safetensors file: {error}") from error
+        raise ValueError(
+            f"load: {str(path)!r} is no whole safetensors file: {error}{_if_pickled(path)}"
+        ) from error
     if _KEY not in metadata:
         return {name: _tensor(array) for name, array in arrays.items()}
     try:
@@ -133,6 +135,16 @@ def _encoded_array(
         array = array.reshape(-1).view(real).reshape(*array.shape, 2)
     arrays[name] = array
     return {kind: name}
+
+
+def _if_pickled(path: str | os.PathLike[str]) -> str:
+    """Return what to do with a file of `torch.save`, which is a ZIP archive or a pickle."""
+    start = Path(path).read_bytes()[:2]
+    return (
+        "; if it is from torch.save, save it there by safetensors.torch.save_file"
+        if start in (b"PK", b"\x80\x02")
+        else ""
+    )
 
 
 def _decoded(code: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:

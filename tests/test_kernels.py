@@ -48,7 +48,7 @@ LOOPS = {
 XP = backends.get("numpy").xp
 FLOATS = [np.float32, np.float64]
 TOLERANCE = {np.float32: 2e-6, np.float64: 1e-14}
-ANNOUNCEMENT = "minigrad: compiling CPU kernels (once; they are cached on disk)\n"
+ANNOUNCEMENT = "minigrad: compiling CPU kernels (each once; they are cached on disk)\n"
 
 floats = pytest.mark.parametrize("dtype", FLOATS)
 kernels = pytest.mark.parametrize("name", sorted(cpu.TABLE))

@@ -680,3 +680,8 @@ def test_generators_of_groups_and_of_parameters():
     optimizer = SGD(groups)
     held = itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups)
     assert [id(p) for p in held] == [id(p) for p in params]
+
+
+def test_an_optimizer_shows_its_groups():
+    optimizer = SGD([mg.tensor([1.0], requires_grad=True)], lr=0.5)
+    assert repr(optimizer).startswith("SGD(ParamGroup(1 params, lr=0.5, ")

@@ -406,3 +406,13 @@ from minigrad.serialization import save
 os.fsync = lambda file: (print(flush=True), time.sleep(60))
 save({}, sys.argv[1])
 """
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}q\x00"])
+def test_a_file_of_torch_save_is_told_apart(tmp_path, start):
+    path = tmp_path / "model.pt"
+    path.write_bytes(start + bytes(40))
+    with pytest.raises(
+        ValueError, match=r"no whole safetensors file: .*; if it is from torch\.save"
+    ):
+        mg.load(path)

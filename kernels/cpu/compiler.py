@@ -104,7 +104,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @cache
 def _announce() -> None:
-    print("minigrad: compiling CPU kernels (once; they are cached on disk)", file=sys.stderr)
+    print("minigrad: compiling CPU kernels (each once; they are cached on disk)", file=sys.stderr)
 
 
 class _Compilations(event.Listener):

@@ -20,6 +20,10 @@ class Part(NamedTuple):
     images: Array
     labels: Array
 
+    def __repr__(self) -> str:
+        kinds = (f"{name}={x.dtype} {x.shape}" for name, x in self._asdict().items())
+        return f"Part({', '.join(kinds)})"
+
 
 class Splits(NamedTuple):
     """A data set in its three parts: to learn from, to choose settings by, to judge with."""

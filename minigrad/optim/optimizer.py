@@ -147,6 +147,9 @@ class Optimizer:
     def _name(self) -> str:
         return type(self).__name__
 
+    def __repr__(self) -> str:
+        return f"{self._name}({', '.join(map(repr, self.param_groups))})"
+
     def _params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
