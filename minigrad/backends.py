@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .messages import did_you_mean
+from .messages import which_backend
 from .namespaces import Namespace, scatter_add_of
 from .refusals import ErrorSlot, refuse_now
 
@@ -143,7 +143,7 @@ def get(name: str) -> Backend:
     if name in _loaded:
         return _loaded[name]
     if name not in _loaders:
-        hint = did_you_mean(name, _loaders)
+        hint = which_backend(name, _loaders)
         raise ValueError(f"unknown backend {name!r}: expected one of {', '.join(_loaders)}{hint}")
     backend = _loaders[name]()
     # setdefault: two threads that load at once must end with one object.

@@ -16,6 +16,23 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+#: What PyTorch's users give to `to` -> what to do instead.
+_NO_BACKENDS = {
+    "cuda": "a GPU is the backend 'cupy'",
+    "gpu": "a GPU is the backend 'cupy'",
+    "cpu": "on the CPU there are 'numpy' and 'numba'",
+    "float": "astype() changes the dtype of a tensor",
+}
+
+
+def which_backend(name: Any, known: Iterable[str]) -> str:
+    """Return what to do where `name` is no backend, or the nearest one, as `did_you_mean`."""
+    for start, meant in _NO_BACKENDS.items():
+        if str(name).startswith(start):
+            return f"; {meant}"
+    return did_you_mean(str(name), known)
+
+
 #: PyTorch's keywords that minigrad does not have -> what to do instead.
 KEYWORDS = {
     "dim": "minigrad calls it axis=",

@@ -233,3 +233,18 @@ def test_good_values_are_not_refused():
     x = mg.tensor([1.0, 2.0], backend="strict")
     assert x[mg.tensor([0, -1, 1], backend="strict")].tolist() == [1, 2, 2]
     assert x[mg.tensor(np.empty(0, np.int64), backend="strict")].tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("cuda", "; a GPU is the backend 'cupy'$"),
+        ("cuda:0", "; a GPU is the backend 'cupy'$"),
+        ("cpu", "; on the CPU there are 'numpy' and 'numba'$"),
+        (mg.float64, r"; astype\(\) changes the dtype of a tensor$"),
+        ("nunpy", "; did you mean 'numpy'\\?$"),
+    ],
+)
+def test_what_pytorchs_users_call_a_backend(name, says):
+    with pytest.raises(ValueError, match=f"unknown backend .*{says}"):
+        mg.ones(2).to(name)
