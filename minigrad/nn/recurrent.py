@@ -91,7 +91,8 @@ class _Recurrent(Module):
         return (self.hidden_size,)
 
     def _steps(self, x: Tensor, first: States, weights: Weights) -> States:
-        raise NotImplementedError
+        """Return the states (time, batch, features) of one layer in one direction."""
+        raise NotImplementedError(f"{type(self).__name__} has no _steps method: define one")
 
     def _checked(self, hx: Any, leading: tuple[int, ...]) -> States | None:
         """Return the states given as tensors; ValueError for shapes that do not fit."""

@@ -139,7 +139,7 @@ class CharacterModel(Module):
 
         memory: what an earlier call has returned, None at the beginning.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no advance method: define one")
 
 
 class CharTransformer(CharacterModel):
