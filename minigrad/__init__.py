@@ -25,6 +25,7 @@ from .engine import (
     is_grad_enabled,
     no_grad,
 )
+from .hardware import get_num_threads, set_num_threads, warmup
 from .inspection import array_namespace_info as __array_namespace_info__
 from .observers import AnomalyError, Profile, detect_anomaly, profile
 from .ops.activations import *
@@ -80,6 +81,7 @@ __all__ = [
     "float32",
     "float64",
     "get_default_dtype",
+    "get_num_threads",
     "grad",
     "gradcheck",
     "hessian",
@@ -111,6 +113,7 @@ __all__ = [
     "result_type",
     "save",
     "set_default_dtype",
+    "set_num_threads",
     "train",
     "uint8",
     "uint16",
@@ -120,6 +123,7 @@ __all__ = [
     "value_and_grad",
     "viz",
     "vjp",
+    "warmup",
 ]
 __all__ += ops.PUBLIC
 

@@ -53,8 +53,8 @@ def device_backend(
 class Backend:
     """One way to compute: arrays of `array_type`, a namespace over them, faster kernels by op name.
 
-    `to_numpy` and `from_numpy` cross between host and device; `runs` is the engine's cache of
-    what each op resolves to.
+    `to_numpy` and `from_numpy` cross between host and device; `warmup` compiles the kernels; `runs`
+    is the engine's cache of what each op resolves to.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Backend:
     to_numpy: Callable[[Array], Any] = np.asarray
     from_numpy: Callable[[Any], Array] = np.asarray
     synchronize: Callable[[], None] = lambda: None
+    warmup: Callable[[], None] = lambda: None
     runs: dict[Any, Kernel] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -85,13 +86,12 @@ def _load_numpy() -> Backend:
 
 def _load_numba() -> Backend:
     try:
-        kernels = importlib.import_module("minigrad.kernels.cpu")
+        cpu = importlib.import_module("minigrad.kernels.cpu")
     except ImportError as error:
         raise BackendUnavailable(
             f'backend "numba" needs Numba ({error}); install it with: pip install "minigrad[numba]"'
         ) from error
-    table: Mapping[str, Kernel] = kernels.TABLE
-    return Backend("numba", "cpu", np.ndarray, get("numpy").xp, table)
+    return Backend("numba", "cpu", np.ndarray, get("numpy").xp, cpu.TABLE, warmup=cpu.warmup)
 
 
 def _load_cupy() -> Backend:

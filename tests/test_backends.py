@@ -248,3 +248,38 @@ def test_good_values_are_not_refused():
 def test_what_pytorchs_users_call_a_backend(name, says):
     with pytest.raises(ValueError, match=f"unknown backend .*{says}"):
         mg.ones(2).to(name)
+
+
+@pytest.fixture
+def kept_threads():
+    """Leave the number of threads as it was."""
+    from threadpoolctl import threadpool_limits
+
+    from minigrad.kernels import threads
+
+    with threadpool_limits(user_api="blas"):
+        yield threads
+        threads.limit = None
+
+
+def test_the_number_of_threads_holds_for_products_and_for_kernels(kept_threads):
+    from threadpoolctl import threadpool_info
+
+    assert mg.get_num_threads() >= 1
+    for n in (2, 1):
+        mg.set_num_threads(n)
+        assert mg.get_num_threads() == kept_threads.limit == n
+        pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert set(pools) <= {n}
+
+
+@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (1.0, TypeError), (True, TypeError)])
+def test_a_number_of_threads_is_a_whole_one(n, error):
+    with pytest.raises(error, match="set_num_threads: expected"):
+        mg.set_num_threads(n)
+
+
+def test_warmup_of_what_has_no_kernels_does_nothing():
+    mg.warmup("numpy")
+    with pytest.raises(ValueError, match="unknown backend"):
+        mg.warmup("nympy")

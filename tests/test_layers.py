@@ -28,7 +28,7 @@ FLOORS = [
         "fft",
         "autograd",
     }
-    | {"inspection", "numpy_protocol", "serialization"},
+    | {"inspection", "numpy_protocol", "serialization", "hardware"},
     {"nn", "optim", "data"},
     {"train"},
     {"cli"},
@@ -43,7 +43,7 @@ AT_LOAD = {
     "concurrent": (),
     "csv": (),
     "gzip": (),
-    "hashlib": (),
+    "hashlib": ("minigrad.kernels.cpu",),
     "http": (),
     "numba": ("minigrad.kernels.cpu",),
     "cupy": (),

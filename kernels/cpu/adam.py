@@ -1,12 +1,22 @@
 """Adam and AdamW in one pass over the parameter."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 
-from .compiler import FLOATS, Array, loop, plain, prange
+from .compiler import FLOATS, Array, Call, kernel, loop, plain, prange
 
 
+def _calls(dtype: Any, n: int) -> Iterator[Call]:
+    p, g, m = np.random.default_rng(0).normal(size=(3, n, 6)).astype(dtype)
+    for weight_decay, l1, decoupled in ((0.1, None, False), (None, 0.2, True)):
+        values = (3, 1e-2, 0.9, 0.99, 1e-8, weight_decay, l1)
+        scalars = [None if x is None else np.array(float(x)) for x in values]
+        yield [p.copy(), g, m.copy(), m * m, *scalars], {"decoupled": decoupled}
+
+
+@kernel(_calls)
 def adam_update(
     p: Array,
     g: Array,

@@ -1,10 +1,12 @@
-"""How kernels are compiled, and which of a loop's two compilations runs."""
+"""How kernels are registered and compiled, and which of a loop's two compilations runs."""
 
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -12,8 +14,11 @@ import numba
 import numpy as np
 from numba.core import event
 
+from .. import threads
+
 F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]
+Call = tuple[list[Any], dict[str, Any]]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what Numba can compute with
 
 # Numba's own types are partial; these are the parts of it that kernels need.
@@ -27,11 +32,15 @@ if "NUMBA_THREADING_LAYER" not in os.environ and config.THREADING_LAYER == "defa
     config.THREADING_LAYER = "workqueue"
 
 
-def jit(*fastmath: str, parallel: bool = False) -> Callable[[F], F]:
-    """Return a decorator that compiles a function on first use, with the given fast-math flags.
+@cache
+def sources() -> str:
+    """Return a hash of the source of all kernels, by which the disk cache tells old from new."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
-    The disk cache does not notice a change of options here: empty ``__pycache__`` after one.
-    """
+
+def jit(*fastmath: str, parallel: bool = False) -> Callable[[F], F]:
+    """Return a decorator that compiles a function on first use, with the given fast-math flags."""
 
     def decorate(function: F) -> F:
         options = {
@@ -41,43 +50,106 @@ def jit(*fastmath: str, parallel: bool = False) -> Callable[[F], F]:
             "parallel": parallel,
         }
         try:
-            return cast(F, njit(cache=True, **options)(function))
+            compiled = njit(cache=True, **options)(function)
         except RuntimeError:  # there is no directory it could write a cache to
             return cast(F, njit(**options)(function))
+        if hasattr(compiled, "_cache"):  # not with NUMBA_DISABLE_JIT
+            # Numba would ask for the function's own file alone, and run the old machine code after
+            # a change to a helper elsewhere.
+            compiled._cache._cache_file._source_stamp = sources()
+        return cast(F, compiled)
 
     return decorate
 
 
-class Loop:
-    """A function around one ``prange`` loop, compiled twice: for one thread and for all of them."""
+#: the kernels by the name of the op or formula that they compute
+TABLE: dict[str, Callable[..., Any]] = {}
+#: for each of them, calls (arrays, params) of a dtype and a length: what `warmup` and tests need
+CALLS: dict[str, Callable[[Any, int], Iterator[Call]]] = {}
+LOOPS: list["Loop"] = []
 
-    def __init__(self, body: FunctionType, fastmath: tuple[str, ...], parallel_from: int) -> None:
+
+def kernel(calls: Callable[[Any, int], Iterator[Call]]) -> Callable[[F], F]:
+    """Return a decorator that puts a function into ``TABLE`` under its own name.
+
+    ``calls(dtype, n)`` yields calls on float32 or float64 arrays with some axis of length n, which
+    together run all of its loops; n may be 0.
+    """
+
+    def decorate(function: F) -> F:
+        TABLE[function.__name__], CALLS[function.__name__] = function, calls
+        return function
+
+    return decorate
+
+
+def warmup() -> None:
+    """Compile every kernel for float32 and float64, for one thread and for all of them."""
+    limits = {loop: (loop.pays_from, loop.parallel_from) for loop in LOOPS}
+    try:
+        for parallel_from in (1 << 62, 0):
+            for loop in LOOPS:
+                loop.pays_from, loop.parallel_from = 0, parallel_from
+            for name, calls in CALLS.items():
+                for dtype in FLOATS:
+                    for arrays, params in calls(dtype, 4):
+                        TABLE[name](*arrays, **params)
+    finally:
+        for loop, limit in limits.items():
+            loop.pays_from, loop.parallel_from = limit
+
+
+class Loop:
+    """A function around one ``prange`` loop, compiled twice: for one thread and for all of them.
+
+    ``parallel_from`` is the work from which it uses all threads, ``pays_from`` that below which
+    NumPy is faster, so that a kernel asks ``pays`` first and declines.
+    """
+
+    def __init__(
+        self, body: FunctionType, fastmath: tuple[str, ...], parallel_from: int, pays_from: int
+    ) -> None:
         # The disk cache tells functions apart by name, not by flags: under one name, whichever was
         # compiled first would be loaded for both.
         twin = FunctionType(body.__code__, body.__globals__)
         twin.__qualname__ = body.__qualname__ + "_parallel"
         self.serial = jit(*fastmath)(body)
         self.parallel = jit(*fastmath, parallel=True)(twin)
-        self.parallel_from = parallel_from
+        self.parallel_from, self.pays_from = parallel_from, pays_from
+        LOOPS.append(self)
+
+    def pays(self, work: int) -> bool:
+        """Return whether so much work is done faster here than by NumPy."""
+        return work >= self.pays_from
 
     def __call__(self, work: int, *args: Any) -> Any:
         """Run on ``args``: in parallel if ``work`` is large and no other thread is doing so."""
-        if work >= self.parallel_from and numba.get_num_threads() > 1:
+        if work >= self.parallel_from and num_threads() > 1:
             lock = _parallel_lock
             if lock.acquire(blocking=False):
                 try:
+                    if threads.limit is not None:
+                        numba.set_num_threads(min(threads.limit, config.NUMBA_NUM_THREADS))
                     return self.parallel(*args)
                 finally:
                     lock.release()
         return self.serial(*args)
 
 
-def loop(*fastmath: str, parallel_from: int) -> Callable[[Callable[..., Any]], Loop]:
-    """Return a decorator that makes a ``Loop``, parallel from that much work upwards.
+def loop(
+    *fastmath: str, parallel_from: int, pays_from: int = 0
+) -> Callable[[Callable[..., Any]], Loop]:
+    """Return a decorator that makes a ``Loop`` of a function around one ``prange`` loop.
 
-    Starting two threads took 50 us; each kernel's limit lies where one thread needs some 250 us.
+    Starting two threads took 50 us; each loop is parallel from where one needs some 250 us.
     """
-    return lambda body: Loop(cast(FunctionType, body), fastmath, parallel_from)
+    return lambda body: Loop(cast(FunctionType, body), fastmath, parallel_from, pays_from)
+
+
+def num_threads() -> int:
+    """Return how many threads a parallel loop has."""
+    found = int(numba.get_num_threads())
+    return found if threads.limit is None else min(found, threads.limit)
 
 
 def plain(array: Array) -> Array:

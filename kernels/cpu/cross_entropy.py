@@ -1,14 +1,14 @@
 """Softmax and cross-entropy, loss and gradient in one pass over the logits."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from .compiler import Array, jit, loop, plain, prange
+from .compiler import Array, Call, jit, kernel, loop, plain, prange
 
 BLOCK = 512  # terms of a softmax denominator that are summed in the logits' own precision
 KEYS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
@@ -25,6 +25,15 @@ TAYLOR32 = tuple(np.float32(1 / math.factorial(i)) for i in range(7, -1, -1))
 TAYLOR64 = tuple(np.float64(1 / math.factorial(i)) for i in range(13, -1, -1))
 
 
+def _calls(dtype: Any, n: int) -> Iterator[Call]:
+    logits = 3 * np.random.default_rng(0).normal(size=(n, 7)).astype(dtype)
+    labels = np.arange(n) % 7
+    labels[1:2] = -1
+    params = {"ignore_index": -1, "label_smoothing": 0.1}
+    yield [logits, labels, np.linspace(0.5, 2, 7, dtype=dtype)], params
+
+
+@kernel(_calls)
 def softmax_cross_entropy(
     logits: Array,
     labels: Array,

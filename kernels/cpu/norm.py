@@ -1,14 +1,21 @@
 """The norm of many gradients together, in one pass and without a copy."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from .compiler import FLOATS, Array, jit, loop, plain, prange
+from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 
 BLOCK = 1 << 14  # elements whose squares are one thread's work and one term of the sum
 
 
+def _calls(dtype: Any, n: int) -> Iterator[Call]:
+    x = np.random.default_rng(0).normal(size=(n, 6)).astype(dtype)
+    yield [x, np.arange(7, dtype=dtype)], {}
+
+
+@kernel(_calls)
 def total_norm(*gs: Array) -> Any:
     """Return the Euclidean norm of all elements of ``gs`` together, a float64 of shape ().
 

@@ -1,10 +1,11 @@
 """Random bits from a counter."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from .compiler import Array, jit, loop, plain, prange
+from .compiler import Array, Call, jit, kernel, loop, plain, prange
 
 MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 INCREMENTS = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -13,6 +14,11 @@ HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 CHUNK = 1 << 12  # blocks that one thread writes at a time
 
 
+def _calls(dtype: Any, n: int) -> Iterator[Call]:
+    yield [np.array([2**63 + 1, 7, 5], np.uint64)], {"size": n}
+
+
+@kernel(_calls)
 def random_bits(state: Array, *, size: int) -> Any:
     """Return ``size`` random uint32 and advance ``state``, uint64 (key, stream, counter), in place.
 

@@ -1,15 +1,35 @@
 """Maxima of windows of images, and their way back, in one pass over the image."""
 
 import math
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .compiler import FLOATS, Array, jit, loop, plain, prange
+from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 
 PLACES = 256  # that uint8 can tell apart
 
 
+# Overlapping windows that hang over every edge of images of 5 x 4 points.
+_WINDOWS = SimpleNamespace(
+    kernel=(3, 2), stride=(2, 1), padding=(1, 1), dilation=(1, 2), lengths=(5, 4), sizes=(3, 4)
+)
+
+
+def _pool_calls(dtype: Any, n: int) -> Iterator[Call]:
+    x = np.random.default_rng(0).normal(size=(n, 3, 5, 4)).astype(dtype)
+    yield [x], {"windows": _WINDOWS}
+
+
+def _unpool_calls(dtype: Any, n: int) -> Iterator[Call]:
+    rng = np.random.default_rng(0)
+    v, place = rng.normal(size=(n, 3, 3, 4)).astype(dtype), rng.integers(0, 6, (n, 3, 3, 4))
+    yield [v, place.astype(np.uint8)], {"windows": _WINDOWS}
+
+
+@kernel(_pool_calls)
 def max_pool(x: Array, *, windows: Any) -> Any:
     """Return the maxima of windows over the last axes of x, one or two, and their places as uint8.
 
@@ -28,6 +48,7 @@ def max_pool(x: Array, *, windows: Any) -> Any:
     return out, place
 
 
+@kernel(_unpool_calls)
 def max_unpool(v: Array, place: Array, *, windows: Any) -> Any:
     """Return zeros with each v added where its window has that place. Declines as `max_pool`."""
     if not _is_known(v, windows, windows.sizes):

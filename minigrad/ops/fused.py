@@ -1,0 +1,54 @@
+"""Formulas of derivatives that one kernel may compute at a time."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from .. import backends
+from ..engine import Op, Tensor, apply, is_grad_enabled, wrap
+from ..plans import parameters_of
+
+#: the op of each formula by name: what a kernel of that name is called and compared with
+FORMULAS: dict[str, Op] = {}
+
+
+def fused(name: str, formula: Callable[..., Any], wanted: Sequence[str] = ()) -> Callable[..., Any]:
+    """Return a rule's formula, of which a kernel of that name may take the place.
+
+    formula: written in Tensor operations; positional parameters are tensors or None, keyword-only
+    ones are params. It is the kernel's reference, and what runs where there is none, where
+    derivatives are recorded, so that those of any order follow from it, and where its first tensor,
+    a cotangent, is None. wanted: the names
+    of the inputs of a joint rule; then the formula takes `wanted` as well and returns a tuple with
+    None for others, and a kernel one of those alone that are wanted.
+    """
+    positional, _, keywords, _ = parameters_of(formula)
+    count, one = len(positional), not wanted
+
+    def forward(xp: Any, *arrays: Any, **params: Any) -> Any:
+        backend = next(b for b in backends._loaded.values() if b.xp is xp)
+        found = formula(*[a if a is None else wrap(a, backend) for a in arrays], **params)
+        return found._array if one else tuple(t._array for t in found if t is not None)
+
+    kinds = inspect.Parameter
+    forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("xp", *positional)]
+        + [kinds(n, kinds.KEYWORD_ONLY) for n in keywords]
+    )
+    outputs = ("out",) if one else tuple(f"d{n}" for n in wanted)
+    op = FORMULAS[name] = Op(name, forward, outputs=outputs, listed=False)
+
+    @wraps(formula)
+    def rule(*values: Any) -> Any:
+        tensors, params = values[:count], dict(zip(keywords, values[count:], strict=True))
+        g = tensors[0]
+        if g is None or name not in g.backend.kernels or is_grad_enabled():
+            return formula(*tensors, **params)
+        found = apply(op, tensors, params)
+        if one:
+            return found
+        left = iter((found,) if isinstance(found, Tensor) else found)
+        return tuple([next(left) if n in params["wanted"] else None for n in wanted])
+
+    return rule

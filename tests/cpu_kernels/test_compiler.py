@@ -1,0 +1,186 @@
+"""How CPU kernels are compiled: threads, the disk cache, what is said about it."""
+
+import functools
+import shutil
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from contract import LOOPS, compiler, cpu, needs_compiler, numba, python
+
+ANNOUNCEMENT = "minigrad: compiling CPU kernels (each once; they are cached on disk)\n"
+
+
+@pytest.fixture
+def two_faced(monkeypatch):
+    """A loop that answers with the name of the function that ran, on a machine of two cores."""
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(compiler, "njit", lambda **options: lambda function: function)
+    loop = compiler.loop(parallel_from=10)(lambda: None)
+    monkeypatch.setattr(loop, "serial", lambda: "serial")
+    monkeypatch.setattr(loop, "parallel", lambda: "parallel")
+    return loop
+
+
+def test_a_loop_is_parallel_from_its_limit(two_faced, monkeypatch):
+    assert [two_faced(work) for work in (0, 9, 10, 11)] == ["serial"] * 2 + ["parallel"] * 2
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 1)
+    assert two_faced(10**9) == "serial"
+
+
+def test_a_loop_is_serial_while_another_is_parallel(two_faced, monkeypatch):
+    monkeypatch.setattr(two_faced, "parallel", lambda: ("within", two_faced(10)))
+    assert two_faced(10) == ("within", "serial")
+
+
+def test_a_loop_that_fails_lets_the_next_be_parallel(two_faced, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(two_faced, "parallel", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            two_faced(10)
+    assert two_faced(10) == "parallel"
+
+
+def test_a_forked_child_forgets_a_lock_that_was_held(two_faced, monkeypatch):
+    monkeypatch.setattr(compiler, "_parallel_lock", threading.Lock())
+    with compiler._parallel_lock:
+        assert two_faced(10) == "serial"
+        compiler._renew_lock()
+        assert two_faced(10) == "parallel"
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_the_two_compilations_have_two_names_in_the_disk_cache(name):
+    loop = LOOPS[name]
+    functions = [getattr(f, "py_func", f) for f in (loop.serial, loop.parallel)]
+    assert len({function.__qualname__ for function in functions}) == 2
+
+
+@pytest.mark.parametrize(
+    ("chosen", "in_code", "stands"),
+    [
+        (None, "", "workqueue"),
+        ("omp", "", "omp"),
+        ("default", "", "default"),
+        (None, "numba.config.THREADING_LAYER = 'threadsafe'; ", "threadsafe"),
+    ],
+)
+def test_the_threading_layer_is_the_user_s_choice(chosen, in_code, stands):
+    code = (
+        f"import numba; {in_code}import minigrad.kernels.cpu; print(numba.config.THREADING_LAYER)"
+    )
+    env = {} if chosen is None else {"NUMBA_THREADING_LAYER": chosen}
+    ran = python(code, without=["NUMBA_THREADING_LAYER"], **env)
+    assert (ran.stdout, ran.stderr) == (stands + "\n", "")
+
+
+DRAW = """
+import numpy as np
+from {package} import cpu
+print(cpu.__file__)
+print([f"{{word:08x}}" for word in cpu.TABLE["random_bits"](np.zeros(3, np.uint64), size=4)])
+"""
+FIRST_WORDS = "['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']"
+
+
+@needs_compiler
+def test_compilation_is_announced_once_and_only_when_cold(tmp_path):
+    draw = DRAW.format(package="minigrad.kernels")
+    for expected in (ANNOUNCEMENT, ""):
+        ran = python(draw, NUMBA_CACHE_DIR=str(tmp_path))
+        assert ran.stdout.splitlines() == [cpu.__file__, FIRST_WORDS]
+        assert ran.stderr == expected
+
+
+def test_only_kernels_are_announced_and_only_once(monkeypatch, capsys):
+    fresh = functools.cache(compiler._announce.__wrapped__)
+    monkeypatch.setattr(compiler, "_announce", fresh)
+    event = numba.core.event
+
+    def compile_something_in(module):
+        function = SimpleNamespace(__module__=module)
+        data = dict(dispatcher=SimpleNamespace(py_func=function))
+        for status in (event.EventStatus.START, event.EventStatus.END):
+            event.broadcast(event.Event("numba:compile", status, data))
+
+    compile_something_in("somewhere.else")
+    compile_something_in("minigrad.kernels.cpu_of_another")
+    assert capsys.readouterr().err == ""
+    compile_something_in(cpu.adam.__name__)
+    compile_something_in(cpu.philox.__name__)
+    assert capsys.readouterr() == ("", ANNOUNCEMENT)
+
+
+@needs_compiler
+def test_kernels_work_where_no_cache_can_be_written(tmp_path):
+    # Also for root, who may write everywhere: files stand where the directories would have to be.
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(cpu.__file__).parents[1], tmp_path / "kernels", ignore=ignored)
+    (tmp_path / "kernels/cpu/__pycache__").touch()
+    (tmp_path / "home").touch()
+    home = str(tmp_path / "home" / "nobody")
+    ran = python(
+        DRAW.format(package="kernels"),
+        cwd=tmp_path,
+        without=["NUMBA_CACHE_DIR"],
+        **dict.fromkeys(["HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"], home),
+    )
+    copy = str(tmp_path / "kernels" / "cpu" / "__init__.py")
+    assert ran.stdout.splitlines() == [copy, FIRST_WORDS], ran.stderr
+    assert ran.stderr == ANNOUNCEMENT
+
+
+def test_what_cannot_be_cached_is_compiled_all_the_same(monkeypatch):
+    def njit(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: (function, options)
+
+    monkeypatch.setattr(compiler, "njit", njit)
+    function, options = compiler.jit("contract", parallel=True)(len)
+    assert function is len
+    assert options["parallel"]
+    assert options["fastmath"] == {"contract"}
+    assert options["error_model"] == "numpy"
+
+
+def test_a_limit_of_threads_holds_in_parallel_loops(two_faced, monkeypatch):
+    asked = []
+    monkeypatch.setattr(numba, "set_num_threads", asked.append)
+    monkeypatch.setattr(compiler.threads, "limit", 1)
+    assert two_faced(10) == "serial"
+    monkeypatch.setattr(compiler.threads, "limit", 2)
+    assert two_faced(10) == "parallel"
+    assert asked == [min(2, numba.config.NUMBA_NUM_THREADS)]
+
+
+@needs_compiler
+def test_warmup_leaves_nothing_to_compile():
+    code = """
+import numpy as np
+from minigrad.kernels import cpu
+cpu.warmup()
+def compiled():
+    return [len(f.signatures) for loop in cpu.compiler.LOOPS for f in (loop.serial, loop.parallel)]
+before = compiled()
+for name, calls in cpu.compiler.CALLS.items():
+    for dtype in cpu.compiler.FLOATS:
+        for arrays, params in calls(dtype, 3):
+            cpu.TABLE[name](*arrays, **params)
+print(compiled() == before, max(before) > 0)
+"""
+    ran = python(code)
+    assert ran.stdout == "True True\n", ran.stderr
+
+
+@needs_compiler
+def test_the_disk_cache_notices_a_change_of_any_file(tmp_path):
+    shutil.copytree(Path(cpu.__file__).parents[1], tmp_path / "kernels")
+    code = DRAW.format(package="kernels")
+    run = functools.partial(python, code, cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    assert run().stderr == ANNOUNCEMENT
+    assert run().stderr == ""
+    with (tmp_path / "kernels/cpu/compiler.py").open("a") as file:
+        file.write("# changed\n")
+    assert run().stderr == ANNOUNCEMENT

@@ -1,0 +1,264 @@
+"""Softmax and cross-entropy on the CPU: the exponential, and every kind of row."""
+
+import math
+import platform
+
+import numpy as np
+import pytest
+from contract import (
+    COMPILED,
+    TOLERANCE,
+    assert_declines,
+    assert_same,
+    bits_of,
+    computed,
+    cpu,
+    floats,
+    one_more,
+    random,
+    referenced,
+    to,
+)
+
+import minigrad as mg
+
+cross_entropy = cpu.cross_entropy
+
+
+def cross_entropy_call(dtype, n=5, c=7, ignore_index=-1, label_smoothing=0.1):
+    """Return arrays and params of a call in which one row is ignored."""
+    labels = np.arange(n) % c
+    labels[1:2] = ignore_index
+    weight = np.linspace(0.5, 2, c, dtype=dtype)
+    params = dict(ignore_index=ignore_index, label_smoothing=label_smoothing)
+    return [3 * random(n, c, dtype=dtype), labels, weight], params
+
+
+def label(value):
+    return lambda labels: np.where(labels == 3, value, labels)
+
+
+DECLINED = [
+    (0, to(np.float16)),
+    (0, to(np.int64)),
+    (0, to(np.float64)),  # the weight is float32
+    (0, to(np.dtype(np.float32).newbyteorder())),
+    (0, one_more),
+    (0, lambda logits: logits[0]),
+    (0, lambda logits: logits[None]),
+    (0, lambda logits: logits[:, :0]),
+    (0, lambda logits: logits[:, :-1]),
+    (1, to(np.float64)),
+    (1, to(np.uint64)),
+    (1, to(bool)),
+    (1, one_more),
+    (1, lambda labels: labels[:, None]),
+    (1, label(7)),
+    (1, label(-2)),
+    (1, label(2**62)),
+    (1, label(np.iinfo(np.int64).min)),
+    (2, to(np.float16)),
+    (2, to(np.float64)),
+    (2, one_more),
+    (2, lambda weight: weight[None]),
+    # The reference gives 0 * inf = nan in the rows of every other class.
+    (2, lambda weight: np.where(weight == weight.max(), np.inf, weight)),
+    (2, lambda weight: np.where(weight == weight.max(), np.float32(np.nan), weight)),
+]
+
+
+@pytest.mark.parametrize(("position", "change"), DECLINED)
+def test_declines_and_leaves_everything_as_it_was(position, change):
+    arrays, params = cross_entropy_call(np.float32)
+    arrays[position] = change(arrays[position])
+    assert_declines("softmax_cross_entropy", arrays, params)
+
+
+def test_what_the_reference_refuses_is_declined():
+    labels, params = np.zeros(0, np.int64), dict(ignore_index=-100, label_smoothing=0.0)
+    nothing = np.zeros((0, 0), np.float32)
+    assert computed("softmax_cross_entropy", [nothing, labels, None], params) is None
+    with mg.use_backend("numba"):
+        logits = mg.zeros((2, 3))
+        with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\).*got 3 at position 1"):
+            mg.cross_entropy(logits, mg.tensor([0, 3]))
+        with pytest.raises(ValueError, match="at least one class"):
+            mg.cross_entropy(mg.zeros((0, 0)), mg.zeros((0,), dtype=np.int64))
+
+
+def exponentials(x):
+    """Return the exponentials that the vectorised loop over a row makes."""
+    out = np.empty_like(x)[None]
+    cross_entropy._exponentials(x[None], 0, 0, x.size, x.dtype.type(0), out)
+    return out[0]
+
+
+def has_fused_multiply_add():
+    from llvmlite import binding
+
+    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+    return not x86 or binding.get_host_cpu_features().get("fma", False)
+
+
+def points(dtype):
+    """Return x <= 0 over the whole range where exp(x) is normal, and where rounding is hardest."""
+    least = math.log(np.finfo(dtype).tiny)
+    n = 1_000_000 if COMPILED else 500
+    halves = (np.arange(math.floor(least / math.log(2)), 0) + 0.5) * math.log(2)  # k changes there
+    tiny = -np.logspace(-45 if dtype == np.float32 else -300, 0, n // 10)
+    near = [np.nextafter(dtype(x), dtype(to)) for x in halves for to in (-np.inf, 0)]
+    x = np.concatenate([np.linspace(least, 0, n), halves, tiny, near]).astype(dtype)
+    return x[np.exp(x.astype(np.longdouble)) >= np.finfo(dtype).tiny]
+
+
+@floats
+def test_exp_is_within_its_ulps_over_the_whole_range(dtype):
+    x = points(dtype)
+    # Without a wider type, as on some ARM machines, the reference itself is half an ulp off.
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    exact = np.exp(x.astype(wide))
+    ulps = np.abs(exponentials(x) - exact) / np.spacing(exact.astype(dtype)).astype(wide)
+    allowed = 1 if COMPILED and has_fused_multiply_add() else 2
+    allowed += 0.5 * (np.finfo(wide).eps >= np.finfo(dtype).eps)
+    assert ulps.max() <= allowed, f"{ulps.max():.3f} ulps at {x[ulps.argmax()]!r}"
+
+
+@floats
+def test_exp_of_special_numbers(dtype):
+    least = cross_entropy.LEAST32 if dtype == np.float32 else cross_entropy.LEAST64
+    below = np.nextafter(least, dtype(-np.inf))
+    tiny = np.finfo(dtype).tiny
+    pairs = [(0, 1), (-0.0, 1), (-np.inf, 0), (np.finfo(dtype).min, 0), (below, 0), (2 * least, 0)]
+    pairs += [(np.nan, np.nan), (-np.nan, np.nan), (-tiny, 1)]
+    x, wanted = (np.array(column, dtype) for column in zip(*pairs, strict=True))
+    np.testing.assert_array_equal(exponentials(x), wanted)
+    # As near to the smallest normal number as a rounded argument can come.
+    rounding = abs(least) * np.finfo(dtype).eps
+    np.testing.assert_allclose(exponentials(np.array([least])), tiny, rtol=rounding)
+    scalar = [cross_entropy.exp(value) for value in x]
+    assert {type(y) for y in scalar} <= {dtype, float}
+    np.testing.assert_array_equal(scalar, wanted)
+
+
+INF, NAN = np.inf, np.nan
+LOG2 = math.log(2)
+# Logits, label, loss, dlogits.
+EXACT_ROWS = [
+    ([1000, -1000, 0], 0, 0, [0, 0, 0]),
+    ([1000, -1000, 0], 1, 2000, [1, -1, 0]),
+    ([-1000, -1000, 1000], 2, 0, [0, 0, 0]),
+    ([-1000, -1000, -INF], 0, LOG2, [-0.5, 0.5, 0]),
+    ([0, -INF, -INF], 0, 0, [0, 0, 0]),
+    ([0, -INF, 0], 0, LOG2, [-0.5, 0, 0.5]),
+    ([0, -INF, 0], 1, INF, [0.5, -1, 0.5]),
+    ([1000, 1000, -1000], -100, 0, [0, 0, 0]),
+    ([NAN, INF, -INF], -100, 0, [0, 0, 0]),
+]
+BROKEN_ROWS = [
+    [-INF, -INF, -INF],
+    [NAN, 0, 1],
+    [0, 1, -NAN],
+    [NAN, -NAN, NAN],
+    [INF, 0, 1],
+    [INF, INF, -INF],
+    [NAN, INF, -INF],
+]
+
+
+def rows(dtype, logits, labels, weight=None, ignore_index=-100, label_smoothing=0.0):
+    """Return loss and dlogits, having compared them with the reference's."""
+    arrays = [
+        np.array(logits, dtype),
+        np.array(labels, np.int64),
+        None if weight is None else np.array(weight, dtype),
+    ]
+    params = dict(ignore_index=ignore_index, label_smoothing=label_smoothing)
+    with np.errstate(all="ignore"):  # without the compiler NumPy reports inf - inf
+        found = computed("softmax_cross_entropy", arrays, params)
+    assert_same(found, referenced("softmax_cross_entropy", arrays, params), TOLERANCE[dtype])
+    return found
+
+
+@floats
+def test_cross_entropy_of_extreme_logits(dtype):
+    logits, labels, losses, gradients = zip(*EXACT_ROWS, strict=True)
+    loss, dlogits = rows(dtype, logits, labels)
+    np.testing.assert_array_equal(loss, np.array(losses, dtype))
+    np.testing.assert_array_equal(dlogits, np.array(gradients, dtype))
+
+
+@floats
+def test_cross_entropy_whose_differences_overflow(dtype):
+    most = np.finfo(dtype).max
+    loss, dlogits = rows(dtype, [[most, -most, 0], [most, -most, 0]], [0, 1])
+    np.testing.assert_array_equal(loss, [0, INF])
+    np.testing.assert_array_equal(dlogits, [[0, 0, 0], [1, -1, 0]])
+
+
+@floats
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("weight", [None, [0, 0.5, 2]], ids=str)
+@pytest.mark.parametrize("broken", BROKEN_ROWS, ids=str)
+def test_a_broken_row_is_nan_and_leaves_the_others_alone(broken, weight, label_smoothing, dtype):
+    options = dict(weight=weight, label_smoothing=label_smoothing)
+    sound = random(2, 3)
+    logits = [sound[0], broken, sound[1], broken, sound[0]]
+    loss, dlogits = rows(dtype, logits, [0, 1, 2, -100, 1], **options)
+    assert np.isnan(loss[1])
+    assert np.isnan(dlogits[1]).all()
+    assert loss[3] == 0
+    assert not dlogits[3].any()
+    others = [0, 2, 4]
+    alone = rows(dtype, np.array(logits)[others], [0, 2, 1], **options)
+    assert bits_of([loss[others], dlogits[others]]) == bits_of(alone)
+
+
+@floats
+def test_a_weight_of_0_counts_for_0_where_the_probability_is_0(dtype):
+    logits = [[0, -INF, 0], [1, 2, -INF], [-INF, 0, 0]]
+    for label_smoothing in (0.0, 0.3, 1.0):
+        loss, dlogits = rows(dtype, logits, [1, 0, 1], [1, 0, 1], label_smoothing=label_smoothing)
+        assert loss[0] < INF
+        assert np.isfinite(dlogits).all()
+    rows(dtype, logits, [1, 1, 1], [0, 0, 0], label_smoothing=0.3)
+
+
+@floats
+@pytest.mark.parametrize("label_smoothing", [0, 0.1, 1])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("ignore_index", [-100, -1, 0, 2])
+def test_cross_entropy_options(ignore_index, weighted, label_smoothing, dtype):
+    logits, labels = 3 * random(6, 4), [0, 1, 2, 3, 2, 0]
+    labels = np.where(np.arange(6) == 4, ignore_index, labels)
+    weight = [0.5, 0, 3, 1] if weighted else None
+    loss, dlogits = rows(dtype, logits, labels, weight, ignore_index, label_smoothing)
+    ignored = labels == ignore_index
+    assert not loss[ignored].any()
+    assert not dlogits[ignored].any()
+    # Softmax is unchanged when every logit grows alike, so the gradient sums to 0.
+    np.testing.assert_allclose(dlogits.sum(axis=1), 0, atol=4 * TOLERANCE[dtype])
+
+
+@floats
+@pytest.mark.parametrize("classes", [1, 2, 10, 511, 512, 513, 1100])
+def test_cross_entropy_of_rows_of_any_length(classes, dtype):
+    # Negative rows and a maximum at either end: floats that are ordered as integers.
+    logits = np.stack([random(classes), np.arange(classes) - 2.0 * classes, -np.arange(classes)])
+    rows(dtype, logits, [0, classes - 1, classes // 2])
+
+
+@floats
+def test_cross_entropy_of_no_rows(dtype):
+    loss, dlogits = rows(dtype, np.zeros((0, 3)), [])
+    assert (loss.shape, dlogits.shape) == ((0,), (0, 3))
+    loss, dlogits = rows(dtype, [[1, 2], [3, 4]], [-100, -100])
+    assert not loss.any()
+    assert not dlogits.any()
+
+
+def test_cross_entropy_of_integer_labels_of_every_width():
+    logits, params = random(3, 4, dtype=np.float32), dict(ignore_index=0, label_smoothing=0.1)
+    wanted = computed("softmax_cross_entropy", [logits, np.array([1, 0, 3]), None], params)
+    for code in (*"bBhHiIl", ">i2", ">i8"):
+        found = computed("softmax_cross_entropy", [logits, np.array([1, 0, 3], code), None], params)
+        assert bits_of(found) == bits_of(wanted)

@@ -1,0 +1,157 @@
+"""The steps of the optimizers and the norm of gradients on the CPU."""
+
+import math
+
+import numpy as np
+import pytest
+from contract import (
+    COMPILED,
+    TOLERANCE,
+    assert_declines,
+    assert_same,
+    computed,
+    cpu,
+    floats,
+    one_more,
+    random,
+    referenced,
+    to,
+    written,
+)
+
+norm = cpu.norm
+INF, NAN = np.inf, np.nan
+
+
+def adam_call(dtype, shape=(5, 6), step=3, weight_decay=0.1, decoupled=False, l1=None):
+    p, g, m = (random(*shape, seed=seed, dtype=dtype) for seed in range(3))
+    values = (step, 1e-2, 0.9, 0.99, 1e-8, weight_decay, l1)
+    scalars = [None if x is None else np.array(float(x)) for x in values]
+    return [p, g, m, np.asarray(m * m), *scalars], dict(decoupled=decoupled)
+
+
+def norm_call(dtype, shapes=((5, 6), (7,))):
+    return [random(*shape, dtype=dtype) for shape in shapes], {}
+
+
+@floats
+@pytest.mark.parametrize("shape", [(), (0,), (1, 1), (4,), (2, 3, 4)], ids=str)
+def test_adam_of_any_shape_in_either_order(shape, dtype):
+    arrays, params = adam_call(dtype, shape)
+    wanted = referenced("adam_update", arrays, params)
+    assert_same(computed("adam_update", arrays, params), wanted, TOLERANCE[dtype])
+    # Parameter and moments in the other order; the gradient as it was.
+    arrays, params = adam_call(dtype, shape)
+    for i in written("adam_update"):
+        arrays[i] = np.asarray(arrays[i], order="F")
+    assert_same(computed("adam_update", arrays, params), wanted, TOLERANCE[dtype])
+
+
+DECLINED = [
+    *[("adam_update", i, to(np.float16)) for i in range(4)],
+    *[("adam_update", i, to(np.float64)) for i in range(4)],
+    *[("adam_update", i, to(np.dtype(np.float32).newbyteorder())) for i in range(4)],
+    *[("adam_update", i, one_more) for i in range(4)],
+    ("adam_update", 0, to(np.int64)),
+    ("adam_update", 1, np.transpose),
+    ("total_norm", 1, to(np.float16)),
+    ("total_norm", 0, to(np.float32().dtype.newbyteorder())),
+    ("total_norm", 0, to(np.longdouble)),
+]
+
+
+@pytest.mark.parametrize(("name", "position", "change"), DECLINED)
+def test_declines_and_leaves_everything_as_it_was(name, position, change):
+    make = {"adam_update": adam_call, "total_norm": norm_call}[name]
+    arrays, params = make(np.float32)
+    arrays[position] = change(arrays[position])
+    assert_declines(name, arrays, params)
+
+
+def textbook_adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, l1, decoupled):
+    """Algorithm 1 of Kingma and Ba (2015), or 2 of Loshchilov and Hutter (2019), in float64."""
+    p, g, m, v = (x.astype(np.float64) for x in (p, g, m, v))
+    weight_decay, l1 = (0 if x is None else x for x in (weight_decay, l1))
+    g = g + l1 * np.sign(p)
+    if not decoupled:
+        g = g + weight_decay * p
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    corrected = (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
+    return [p - lr * corrected - (lr * weight_decay * p if decoupled else 0), m, v]
+
+
+@floats
+@pytest.mark.parametrize("decoupled", [False, True], ids=["Adam", "AdamW"])
+@pytest.mark.parametrize(("weight_decay", "l1"), [(None, None), (0, 0), (0.3, None), (None, 0.2)])
+@pytest.mark.parametrize("step", [1, 2, 1000, 1_000_000])
+def test_adam_is_the_textbook_s(step, weight_decay, l1, decoupled, dtype):
+    arrays, params = adam_call(dtype, (3, 4), step, weight_decay, decoupled, l1)
+    if step == 1:
+        arrays[2], arrays[3] = np.zeros((2, 3, 4), dtype)
+    wanted = textbook_adam(*arrays, **params)
+    for x, y in zip(computed("adam_update", arrays, params), wanted, strict=True):
+        assert x.dtype == dtype
+        np.testing.assert_allclose(x, y, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@floats
+def test_adam_s_first_step_is_the_learning_rate(dtype):
+    (p, g, m, v, *scalars), params = adam_call(dtype, step=1, weight_decay=0)
+    before, lr = p.copy(), float(scalars[1])
+    computed("adam_update", [p, g, np.zeros_like(m), np.zeros_like(v), *scalars], params)
+    np.testing.assert_allclose(before - p, lr * np.sign(g), rtol=1e-3)
+
+
+@floats
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_of_non_finite_gradients(decoupled, dtype):
+    arrays, params = adam_call(dtype, (6,), decoupled=decoupled)
+    huge = np.finfo(dtype).max
+    arrays[1] = np.array([NAN, INF, -INF, huge, -huge, 1], dtype)
+    wanted = referenced("adam_update", arrays, params)
+    with np.errstate(all="ignore"):
+        found = computed("adam_update", arrays, params)
+    assert_same(found, wanted, TOLERANCE[dtype])
+    assert np.isnan(found[0][:3]).all()
+    assert np.isfinite(found[0][3:]).all()
+
+
+@floats
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize(("weight_decay", "l1"), [(None, None), (0, 0), (0.1, 0.1)])
+def test_adam_of_non_finite_parameters(weight_decay, l1, decoupled, dtype):
+    arrays, params = adam_call(dtype, (4,), 3, weight_decay, decoupled, l1)
+    arrays[0] = np.array([NAN, INF, -INF, 1], dtype)
+    wanted = referenced("adam_update", arrays, params)
+    with np.errstate(all="ignore"):
+        found = computed("adam_update", arrays, params)
+    assert_same(found, wanted, TOLERANCE[dtype])
+
+
+@floats
+def test_norm_of_lengths_around_a_block(dtype):
+    sizes = [norm.BLOCK + d for d in (-1, 0, 1)] if COMPILED else [3]
+    for n in (0, 1, *sizes):
+        x = random(n, dtype=dtype)
+        wanted = math.sqrt(math.fsum(float(value) ** 2 for value in x))
+        for arrays in ([x], [x[: n // 3], np.zeros((0, 2), dtype), x[n // 3 :, None]]):
+            (found,) = computed("total_norm", arrays, {})
+            assert (found.dtype, found.shape) == (np.float64, ())
+            np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+def test_norm_of_both_dtypes_and_of_huge_and_tiny_numbers():
+    for value in (1e30, 1e-30):
+        arrays = [np.full((2, 2), value, np.float32), np.full(5, np.float32(value), np.float64)]
+        (found,) = computed("total_norm", arrays, {})
+        np.testing.assert_allclose(found, 3 * float(np.float32(value)), rtol=1e-14)
+
+
+@floats
+@pytest.mark.parametrize("broken", [NAN, INF, -INF])
+def test_norm_of_what_is_not_finite(broken, dtype):
+    arrays, params = norm_call(dtype)
+    arrays[1][3] = broken
+    (found,) = computed("total_norm", arrays, params)
+    assert_same([found], referenced("total_norm", arrays, params))
