@@ -1,7 +1,7 @@
 """Hot loops: pure functions on raw arrays, one table of them per kind of device.
 
-A kernel is a faster forward of one op, or of one formula of a derivative rule (``ops/fused.py``). It
-knows no Tensor and no tape. It promises:
+A kernel is a faster forward of one op, or of one formula of a derivative rule (``ops/fused.py``).
+It knows no Tensor and no tape. It promises:
 
 - **The reference's call.** ``kernel(*arrays, **params)`` is the op's ``forward(xp, *arrays,
   **params)`` without ``xp``: the same meaning, dtypes and shapes, for any memory layout.
