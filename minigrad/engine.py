@@ -910,7 +910,7 @@ class _Sweep:
                 )
         if self.create_graph and plan.outputs:
             saved = _on_tape(node, saved)
-        values = [*gs, *saved, *map(node.params.get, op.params), None]
+        values = [*gs, *saved, *map(node.params.get, op.params), None, None]
         for rule, into, arguments, extra in plan.calls:
             if needed is not None:
                 into = tuple([k if k is None or parents[k] in needed else None for k in into])
@@ -918,7 +918,7 @@ class _Sweep:
                     extra = tuple(n for n, k in zip(rule.names, into, strict=True) if k is not None)
                 if all(k is None for k in into):
                     continue
-            values[-1] = extra
+            values[-2] = extra
             results = rule.function(*arguments(values))
             for k, g in zip(into, results, strict=True) if rule.joint else ((into[0], results),):
                 if g is None or k is None:

@@ -7,7 +7,7 @@ look-ups.
 
 import inspect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,10 @@ def signature_of(forward: Callable[..., Any]) -> inspect.Signature:
 
 
 class Rule:
-    """A derivative rule of one input, or a joint one of several, and the names that it takes."""
+    """A derivative rule of one input, or a joint one of several, and the names that it takes.
+
+    only_for: what it takes for some of its inputs alone, and which: kept if one of them is wanted.
+    """
 
     def __init__(
         self, op: "Op", names: tuple[str, ...], function: Callable[..., Any], joint: bool
@@ -59,6 +62,7 @@ class Rule:
         self.names, self.function, self.joint = names, function, joint
         positional, _, keywords, _ = parameters_of(function)
         self.takes = positional + keywords
+        self.only_for: Mapping[str, tuple[str, ...]] = getattr(function, "only_for", {})
         inputs = (*op.inputs, op.variadic)
         known = {*inputs, *op.outputs, *op.params, "position", "wanted", *cotangent_names(op)}
         known |= {f"{name}_{what}" for name in inputs for what in ("shape", "dtype")}
@@ -68,6 +72,11 @@ class Rule:
         for name in self.takes:
             if name not in known:
                 raise TypeError(f"op {op.name!r}: the rule for {names} takes unknown {name!r}")
+
+    def needs(self, wanted: Iterable[str]) -> set[str]:
+        """Return the names that it takes when these inputs want a cotangent."""
+        spared = {n for n, inputs in self.only_for.items() if not {*inputs} & {*wanted}}
+        return {*self.takes} - spared
 
 
 def cotangent_names(op: "Op") -> tuple[str, ...]:
@@ -96,7 +105,8 @@ class Plan:
                     "grad; detach() it if it is a constant"
                 )
         rules = {id(rule_of[name_of[i]]): rule_of[name_of[i]] for i in wanted}.values()
-        takes = {name for rule in rules for name in rule.takes}
+        names = [name_of[i] for i in wanted]
+        takes = {name for rule in rules for name in rule.needs(names)}
         positions = {name: i for i, name in enumerate(op.inputs)}
         inputs: tuple[int, ...] = tuple(i for name, i in positions.items() if name in takes)
         spread = tuple(range(fixed, count)) if op.variadic in takes else ()
@@ -148,8 +158,12 @@ def _picker(positions: tuple[int, ...]) -> Callable[[Sequence[Any]], tuple[Any, 
 def _getter(
     rule: Rule, slots: Mapping[str, Any], extra: int
 ) -> Callable[[list[Any]], tuple[Any, ...]]:
-    """Return what picks the rule's arguments from the list of values."""
-    where = [slots.get(name, extra) for name in rule.takes]
+    """Return what picks the rule's arguments from the list of values.
+
+    At the list's end are the extra and a None, which a rule gets for what was not kept.
+    """
+    slots = {**slots, "position": extra, "wanted": extra}
+    where = [slots.get(name, extra + 1) for name in rule.takes]
     if any(isinstance(i, list) for i in where):
         return lambda values: tuple(
             [values[j] for j in i] if isinstance(i, list) else values[i] for i in where

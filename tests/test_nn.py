@@ -652,3 +652,44 @@ def test_weights_of_pytorch_give_its_results():
     x = X.astype(np.float32)
     expected = theirs(torch.tensor(x)).detach().numpy()
     np.testing.assert_allclose(model(tensor(x)).detach().numpy(), expected, rtol=1e-5)
+
+
+ACTIVATIONS = [nn.ReLU, nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda kind: kind.__name__)
+def test_sequential_computes_a_dense_layer_and_its_activation_in_one(activation, on_each_backend):
+    layer, after = nn.Linear(5, 40), activation()
+    model, x = nn.Sequential(layer, after, nn.Linear(40, 2)), mg.randn(130, 5)
+    with mg.profile() as profile:
+        y = model(x)
+    assert {name for name, _ in profile.rows} <= {"linear", "linear_value", "linear_input"}
+    wanted = model[2](after(layer(x)))
+    np.testing.assert_allclose(y.detach().numpy(), wanted.detach().numpy(), 1e-5, 1e-6)
+
+
+def test_sequential_calls_what_somebody_looks_at():
+    seen = []
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.GELU("tanh"))
+    model[0].register_forward_hook(lambda module, args, output: seen.append(output.shape))
+    model[1].forward = lambda x: seen.append(x.shape) or x
+    x = mg.ones((4, 2))
+    with mg.profile() as profile:
+        model(x)
+    assert seen == [(4, 3), (4, 3)]
+    assert {name for name, _ in profile.rows} == {"linear", "gelu"}
+
+
+def test_the_rule_of_a_dense_layer_keeps_what_it_needs():
+    x, weight, bias = mg.randn(4, 3), mg.randn(2, 3), mg.zeros(2)
+    kept = {"x": [weight], "weight": [x], "bias": []}
+    for name, tensors in kept.items():
+        inputs = dict(x=x.detach(), weight=weight.detach(), bias=bias.detach())
+        inputs[name].requires_grad_()
+        saved = mg.linear(**inputs).node.saved
+        assert [s.shape for s in saved if isinstance(s, mg.Tensor)] == [t.shape for t in tensors]
+
+
+def test_linear_names_the_activations_it_knows():
+    with pytest.raises(ValueError, match=r"one of relu, .* not 'rellu'; did you mean 'relu'"):
+        mg.linear(mg.ones((2, 2)), mg.ones((2, 2)), activation="rellu")

@@ -345,6 +345,12 @@ TORCH = {
     # Fourier transforms
     **transforms(torch_fourier, "dim", "dim"),
     "linear": called(functional, "linear"),
+    **dict.fromkeys(
+        ("linear_value", "linear_input"),
+        lambda x, weight, bias=None, activation="": getattr(functional, activation)(
+            functional.linear(x, weight, bias)
+        ),
+    ),
     "scaled_dot_product_attention": attention,
     **with_keywords(
         functional, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d unfold fold"

@@ -1,11 +1,14 @@
 """Modules made of modules."""
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from itertools import count
+from itertools import count, pairwise
 from operator import index as as_index
 from typing import Any, Self, overload
 
 from ..messages import did_you_mean
+from ..ops.neural import linear
+from .activation import GELU, ReLU, Sigmoid, SiLU, Tanh
+from .linear import Linear
 from .module import Module
 
 
@@ -63,6 +66,22 @@ class _Ordered(_Container):
             ) from None
 
 
+_ACTIVATIONS = {GELU: "gelu", ReLU: "relu", Sigmoid: "sigmoid", SiLU: "silu", Tanh: "tanh"}
+
+
+def _in_one(layer: Linear, following: Module | None) -> str | None:
+    """Return the activation that can be computed together with the dense layer before it.
+
+    None where somebody looks at what lies between: a hook, a forward of the instance's own.
+    """
+    for module in (layer, following):
+        if module is None or module._hooks or "forward" in vars(module):
+            return None
+    if isinstance(following, GELU) and following.approximate != "none":
+        return None
+    return _ACTIVATIONS.get(type(following))
+
+
 class Sequential(_Ordered):
     """Modules called one after the other, each on what the one before returned.
 
@@ -80,8 +99,15 @@ class Sequential(_Ordered):
             self._add(name, module)
 
     def forward(self, x: Any) -> Any:
-        for module in self:
-            x = module(x)
+        passed_over = False
+        for module, following in pairwise((*self, None)):
+            if passed_over:
+                passed_over = False
+            elif type(module) is Linear and (activation := _in_one(module, following)):
+                x = linear(x, module.weight, module.bias, activation)
+                passed_over = True
+            else:
+                x = module(x)
         return x
 
     @overload

@@ -1,27 +1,33 @@
 """Formulas of derivatives that one kernel may compute at a time."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
 from .. import backends
-from ..engine import Op, Tensor, apply, is_grad_enabled, wrap
+from ..engine import NO_PARAMS, Op, Tensor, apply, is_grad_enabled, wrap
 from ..plans import parameters_of
 
 #: the op of each formula by name: what a kernel of that name is called and compared with
 FORMULAS: dict[str, Op] = {}
 
 
-def fused(name: str, formula: Callable[..., Any], wanted: Sequence[str] = ()) -> Callable[..., Any]:
+def fused(
+    name: str,
+    formula: Callable[..., Any],
+    wanted: Sequence[str] = (),
+    only_for: Mapping[str, tuple[str, ...]] = NO_PARAMS,
+) -> Callable[..., Any]:
     """Return a rule's formula, of which a kernel of that name may take the place.
 
     formula: written in Tensor operations; positional parameters are tensors or None, keyword-only
     ones are params. It is the kernel's reference, and what runs where there is none, where
     derivatives are recorded, so that those of any order follow from it, and where its first tensor,
-    a cotangent, is None. wanted: the names
-    of the inputs of a joint rule; then the formula takes `wanted` as well and returns a tuple with
-    None for others, and a kernel one of those alone that are wanted.
+    a cotangent, is None. wanted: the names of the inputs of a joint rule; then the formula takes
+    `wanted` as well and returns a tuple with None for others, and a kernel one of those alone that
+    are wanted. only_for: for which of these inputs it takes a value, where that is not for all of
+    them; where it was not kept, the formula and the kernel get None.
     """
     positional, _, keywords, _ = parameters_of(formula)
     count, one = len(positional), not wanted
@@ -51,4 +57,5 @@ def fused(name: str, formula: Callable[..., Any], wanted: Sequence[str] = ()) ->
         left = iter((found,) if isinstance(found, Tensor) else found)
         return tuple([next(left) if n in params["wanted"] else None for n in wanted])
 
+    rule.only_for = only_for  # type: ignore[attr-defined]
     return rule

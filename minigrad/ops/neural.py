@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Op, Tensor, apply
+from ..engine import TABLE, Op, Tensor, apply
+from ..messages import did_you_mean
 from . import random
+from .activations import silu
 from .creation import as_tensor, asarray, constant_like
-from .elementwise import where
+from .elementwise import relu, sigmoid, tanh, where
+from .fused import fused
 from .indexing import Array, scatter
 from .predicates import equal, is_class
 from .reductions import sum_to
@@ -115,30 +118,129 @@ def _linear_forward(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     return out.reshape(*x.shape[:-1], len(weight)) if x.ndim > 2 else out
 
 
-def _linear_x(g: Tensor, weight: Tensor, x_shape: tuple[int, ...]) -> Tensor:
-    return g @ weight if g.ndim <= 2 else reshape(rows_of(g) @ weight, x_shape)
+def _linear_rule(
+    g: Tensor, x: Tensor | None, weight: Tensor | None, *, wanted: tuple[str, ...]
+) -> tuple[Tensor | None, ...]:
+    dx = dweight = None
+    if "x" in wanted and weight is not None:
+        dx = g @ weight
+        if g.ndim > 2:  # one product over all rows, as forward has it
+            dx = reshape(rows_of(g) @ weight, (*g.shape[:-1], weight.shape[1]))
+    if "weight" in wanted and x is not None:
+        dweight = rows_of(g).mT @ rows_of(x)
+    return dx, dweight, sum_to(g, g.shape[-1:]) if "bias" in wanted else None
 
+
+#: What `fused` is told of the rules of dense layers.
+_OF_LINEAR: dict[str, Any] = {
+    "wanted": ("x", "weight", "bias"),
+    "only_for": {"x": ("weight",), "weight": ("x",)},
+}
 
 _linear = Op(
     "linear",
     _linear_forward,
-    vjp=dict(
-        x=_linear_x,
-        weight=lambda g, x: rows_of(g).mT @ rows_of(x),
-        bias=lambda g, bias_shape: sum_to(g, bias_shape),
-    ),
+    vjp={_OF_LINEAR["wanted"]: fused("linear_backward", _linear_rule, **_OF_LINEAR)},
     promotes=("x", "weight", "bias"),
 )
 
+#: The activations that a dense layer can compute with its product. Those of the first group have a
+#: derivative that follows from their value, those of the second need what they were applied to.
+_OF_VALUE: dict[str, Op] = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh}
+_OF_INPUT: dict[str, Op] = {"gelu": TABLE["gelu"], "silu": silu}
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+
+def _activated(activation: Op, xp: Any, z: Any) -> Any:
+    return activation.forward(xp, z, **({"approximate": "none"} if activation.params else {}))
+
+
+def _slope(activation: Op, g: Tensor, of: Tensor) -> Tensor:
+    """Return what the rule of an activation gives for a cotangent of its value."""
+    d: Tensor = activation.rules[0].function(g, of, *(("none",) if activation.params else ()))
+    return d
+
+
+def _linear_value_rule(
+    g: Tensor,
+    x: Tensor | None,
+    weight: Tensor | None,
+    out: Tensor,
+    *,
+    activation: str,
+    wanted: tuple[str, ...],
+) -> tuple[Tensor | None, ...]:
+    return _linear_rule(_slope(_OF_VALUE[activation], g, out), x, weight, wanted=wanted)
+
+
+_linear_value = Op(
+    "linear_value",
+    lambda xp, x, weight, bias=None, *, activation: _activated(
+        _OF_VALUE[activation], xp, _linear_forward(xp, x, weight, bias)
+    ),
+    vjp={_OF_LINEAR["wanted"]: fused("linear_value_backward", _linear_value_rule, **_OF_LINEAR)},
+    promotes=("x", "weight", "bias"),
+    floating=True,
+)
+"""A dense layer and an activation by name, of which the tape keeps the value."""
+
+
+def _linear_input_forward(
+    xp: Any, x: Any, weight: Any, bias: Any = None, *, activation: str
+) -> tuple[Any, Any]:
+    z = _linear_forward(xp, x, weight, bias)
+    return _activated(_OF_INPUT[activation], xp, z), z
+
+
+def _linear_input_rule(
+    g_out: Tensor | None,
+    g_z: Tensor | None,
+    x: Tensor | None,
+    weight: Tensor | None,
+    z: Tensor,
+    *,
+    activation: str,
+    wanted: tuple[str, ...],
+) -> tuple[Tensor | None, ...]:
+    g = None if g_out is None else _slope(_OF_INPUT[activation], g_out, z)
+    if g_z is not None:
+        g = g_z if g is None else g + g_z
+    return (None,) * 3 if g is None else _linear_rule(g, x, weight, wanted=wanted)
+
+
+_linear_input = Op(
+    "linear_input",
+    _linear_input_forward,
+    vjp={_OF_LINEAR["wanted"]: fused("linear_input_backward", _linear_input_rule, **_OF_LINEAR)},
+    outputs=("out", "z"),
+    promotes=("x", "weight", "bias"),
+    floating=True,
+)
+"""A dense layer and an activation by name, of which the tape keeps what it is applied to, z."""
+
+
+def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Tensor:
     """x @ weightᵀ + bias, the bias left out if need be; ValueError for shapes that do not fit.
 
-    x: (..., in_features), weight: (out_features, in_features), bias: (out_features,).
+    x: (..., in_features), weight: (out_features, in_features), bias: (out_features,). activation:
+    "relu", "sigmoid", "tanh", "gelu" or "silu", applied to it in the same pass.
     """
     x = as_tensor(x)
     factors = [f if f is None else constant_like(f, x) for f in (weight, bias)]
-    out: Tensor = apply(_linear, (x, *factors))
+    if activation is None:
+        out: Tensor = apply(_linear, (x, *factors))
+        return out
+    params = {"activation": activation}
+    if activation in _OF_VALUE:
+        out = apply(_linear_value, (x, *factors), params)
+    elif activation in _OF_INPUT:
+        out = apply(_linear_input, (x, *factors), params)[0]
+    else:
+        known = (*_OF_VALUE, *_OF_INPUT)
+        hint = did_you_mean(str(activation), known)
+        raise ValueError(
+            f"linear: activation must be None or one of {', '.join(known)}, "
+            f"not {activation!r}{hint}"
+        )
     return out
 
 

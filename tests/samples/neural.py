@@ -1,11 +1,21 @@
 """What layers compute."""
 
+import math
+
 import numpy as np
 
 import minigrad as mg
 from minigrad.engine import TABLE
 
 from .rows import *
+
+NP_ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "gelu": lambda x: x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2 if x.size else x,
+    "silu": lambda x: x / (1 + np.exp(-x)),
+}
 
 NEURAL = {
     "embedding": Row(
@@ -76,6 +86,35 @@ NEURAL = {
             ),
         ),
     ),
+    **{
+        f"linear_{kind}": Row(
+            mg.linear,
+            lambda x, weight, bias=None, activation="": NP_ACTIVATIONS[activation](
+                x @ weight.T + (0 if bias is None else bias)
+            ),
+            tuple(
+                Case(inputs, {"activation": activation})
+                for activation in activations
+                for inputs in (
+                    (Reals((4, 3)), Reals((2, 3)), Reals((2,))),
+                    (Reals((2, 2, 3)), Reals((2, 3))),
+                    (Reals((3,)), Reals((2, 3)), Reals((2,))),
+                )
+            ),
+            wrong=(
+                Wrong(
+                    (np.ones((4, 3)), np.ones((2, 5))),
+                    ValueError,
+                    r"axis -1.*\(4, 3\).*\(2, 5\)",
+                    {"activation": activations[0]},
+                ),
+            ),
+        )
+        for kind, activations in {
+            "value": ("relu", "sigmoid", "tanh"),
+            "input": ("gelu", "silu"),
+        }.items()
+    },
     "dropout": Row(
         lambda x, mask, scale: TABLE["dropout"](x, mask, scale=scale),
         lambda x, mask, scale: np.where(mask, x * scale, 0),
