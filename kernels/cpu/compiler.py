@@ -39,13 +39,18 @@ def sources() -> str:
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def jit(*fastmath: str, parallel: bool = False) -> Callable[[F], F]:
-    """Return a decorator that compiles a function on first use, with the given fast-math flags."""
+def jit(*fastmath: str, parallel: bool = False, inlined: bool = False) -> Callable[[F], F]:
+    """Return a decorator that compiles a function on first use, with the given fast-math flags.
+
+    inlined: into its callers always; a loop that calls what LLVM finds too long to inline is not
+    vectorised.
+    """
 
     def decorate(function: F) -> F:
         options = {
             "error_model": "numpy",  # Python's test for a zero divisor stops vectorisation
             "fastmath": set(fastmath),
+            "forceinline": inlined,
             "nogil": True,
             "parallel": parallel,
         }

@@ -1,12 +1,10 @@
-"""Softmax and cross-entropy on the CPU: the exponential, and every kind of row."""
+"""Softmax and cross-entropy on the CPU: every kind of row."""
 
 import math
-import platform
 
 import numpy as np
 import pytest
 from contract import (
-    COMPILED,
     TOLERANCE,
     assert_declines,
     assert_same,
@@ -22,7 +20,7 @@ from contract import (
 
 import minigrad as mg
 
-cross_entropy, elementary = cpu.cross_entropy, cpu.elementary
+cross_entropy = cpu.cross_entropy
 
 
 def cross_entropy_call(dtype, n=5, c=7, ignore_index=-1, label_smoothing=0.1):
@@ -84,60 +82,6 @@ def test_what_the_reference_refuses_is_declined():
             mg.cross_entropy(logits, mg.tensor([0, 3]))
         with pytest.raises(ValueError, match="at least one class"):
             mg.cross_entropy(mg.zeros((0, 0)), mg.zeros((0,), dtype=np.int64))
-
-
-def exponentials(x):
-    """Return the exponentials that the vectorised loop over a row makes."""
-    out = np.empty_like(x)[None]
-    cross_entropy._exponentials(x[None], 0, 0, x.size, x.dtype.type(0), out)
-    return out[0]
-
-
-def has_fused_multiply_add():
-    from llvmlite import binding
-
-    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
-    return not x86 or binding.get_host_cpu_features().get("fma", False)
-
-
-def points(dtype):
-    """Return x <= 0 over the whole range where exp(x) is normal, and where rounding is hardest."""
-    least = math.log(np.finfo(dtype).tiny)
-    n = 1_000_000 if COMPILED else 500
-    halves = (np.arange(math.floor(least / math.log(2)), 0) + 0.5) * math.log(2)  # k changes there
-    tiny = -np.logspace(-45 if dtype == np.float32 else -300, 0, n // 10)
-    near = [np.nextafter(dtype(x), dtype(to)) for x in halves for to in (-np.inf, 0)]
-    x = np.concatenate([np.linspace(least, 0, n), halves, tiny, near]).astype(dtype)
-    return x[np.exp(x.astype(np.longdouble)) >= np.finfo(dtype).tiny]
-
-
-@floats
-def test_exp_is_within_its_ulps_over_the_whole_range(dtype):
-    x = points(dtype)
-    # Without a wider type, as on some ARM machines, the reference itself is half an ulp off.
-    wide = np.float64 if dtype == np.float32 else np.longdouble
-    exact = np.exp(x.astype(wide))
-    ulps = np.abs(exponentials(x) - exact) / np.spacing(exact.astype(dtype)).astype(wide)
-    allowed = 1 if COMPILED and has_fused_multiply_add() else 2
-    allowed += 0.5 * (np.finfo(wide).eps >= np.finfo(dtype).eps)
-    assert ulps.max() <= allowed, f"{ulps.max():.3f} ulps at {x[ulps.argmax()]!r}"
-
-
-@floats
-def test_exp_of_special_numbers(dtype):
-    least = elementary.LEAST32 if dtype == np.float32 else elementary.LEAST64
-    below = np.nextafter(least, dtype(-np.inf))
-    tiny = np.finfo(dtype).tiny
-    pairs = [(0, 1), (-0.0, 1), (-np.inf, 0), (np.finfo(dtype).min, 0), (below, 0), (2 * least, 0)]
-    pairs += [(np.nan, np.nan), (-np.nan, np.nan), (-tiny, 1)]
-    x, wanted = (np.array(column, dtype) for column in zip(*pairs, strict=True))
-    np.testing.assert_array_equal(exponentials(x), wanted)
-    # As near to the smallest normal number as a rounded argument can come.
-    rounding = abs(least) * np.finfo(dtype).eps
-    np.testing.assert_allclose(exponentials(np.array([least])), tiny, rtol=rounding)
-    scalar = [elementary.exp(value) for value in x]
-    assert {type(y) for y in scalar} <= {dtype, float}
-    np.testing.assert_array_equal(scalar, wanted)
 
 
 INF, NAN = np.inf, np.nan
