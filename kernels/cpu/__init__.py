@@ -9,3 +9,17 @@ from . import philox as philox
 from . import pooling as pooling
 from .compiler import TABLE as TABLE
 from .compiler import warmup as warmup
+from . import adam, cross_entropy, elementary, norm, normalization, philox, pooling
+from .compiler import TABLE, warmup
+
+__all__ = [
+    "TABLE",
+    "adam",
+    "cross_entropy",
+    "elementary",
+    "norm",
+    "normalization",
+    "philox",
+    "pooling",
+    "warmup",
+]

@@ -15,6 +15,7 @@ import numpy as np
 from ..engine import Op, Tensor, apply, no_grad
 from .creation import as_tensor, astype, constant_like
 from .elementwise import sqrt
+from .fused import fused
 from .reals import require_reals
 from .reductions import accurate_sum, mean, narrowed, spread, sum_to, widened
 from .shape import reshape
@@ -58,10 +59,6 @@ def _scaled_back(
     return g * weight, astype(sum_to(g * unit, weight.shape), weight.dtype, copy=False)
 
 
-def _bias(g_out: Tensor | None, bias_shape: tuple[int, ...]) -> Tensor | None:
-    return None if g_out is None else sum_to(g_out, bias_shape)
-
-
 def _total(parts: list[Tensor], dtype: Any) -> Tensor | None:
     return astype(reduce(add, parts), dtype, copy=False) if parts else None
 
@@ -87,7 +84,7 @@ def _normalize_forward(
     return _scaled(deviation, weight, bias, x), first + offset, var
 
 
-def _normalize_x_weight(
+def _normalize_back(
     g_out: Tensor | None,
     g_mean: Tensor | None,
     g_var: Tensor | None,
@@ -95,27 +92,31 @@ def _normalize_x_weight(
     weight: Tensor | None,
     mean: Tensor,
     var: Tensor,
+    *,
+    bias_shape: tuple[int, ...] | None,
     axis: tuple[int, ...],
     eps: float,
     wanted: tuple[str, ...],
-) -> tuple[Tensor | None, Tensor | None]:
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """With s = √(var + eps) and unit = (x - mean) / s, a cotangent g of unit gives x
     (g - E g - unit · E(g · unit)) / s, where E is the mean over the axes: the last two come by way
     of mean and var, whose derivatives are 1 / n and 2 (x - mean) / n.
     """
     deviation = astype(x, var.dtype, copy=False) - mean
-    n, parts, dweight = _count(x.shape, axis), [], None
+    n, parts, dweight, dbias = _count(x.shape, axis), [], None, None
     if g_out is not None:
         s = sqrt(var + eps)
         unit = deviation / s
         g, dweight = _scaled_back(g_out, unit, weight, wanted)
         if "x" in wanted:
             parts.append((g - _average(g, axis) - unit * _average(g * unit, axis)) / s)
+        if bias_shape is not None and "bias" in wanted:
+            dbias = sum_to(g_out, bias_shape)
     if g_mean is not None:
         parts.append(spread(g_mean / n, x.shape, axis))
     if g_var is not None:
         parts.append(deviation * (g_var * (2 / n)))
-    return _total(parts, x.dtype), dweight
+    return _total(parts, x.dtype), dweight, dbias
 
 
 def _average(g: Tensor, axis: tuple[int, ...]) -> Tensor:
@@ -127,7 +128,11 @@ def _average(g: Tensor, axis: tuple[int, ...]) -> Tensor:
 _normalize = Op(
     "normalize",
     _normalize_forward,
-    vjp={("x", "weight"): _normalize_x_weight, "bias": _bias},
+    vjp={
+        ("x", "weight", "bias"): fused(
+            "normalize_backward", _normalize_back, wanted=("x", "weight", "bias")
+        )
+    },
     outputs=("out", "mean", "var"),
     promotes=("x", "weight", "bias"),
     floating=True,
@@ -142,12 +147,13 @@ def _rms_forward(
     return _scaled(wide / xp.sqrt(square + eps), weight, None, x), square
 
 
-def _rms_x_weight(
+def _rms_back(
     g_out: Tensor | None,
     g_square: Tensor | None,
     x: Tensor,
     weight: Tensor | None,
     square: Tensor,
+    *,
     axis: tuple[int, ...],
     eps: float,
     wanted: tuple[str, ...],
@@ -170,7 +176,9 @@ def _rms_x_weight(
 _rms_normalize = Op(
     "rms_normalize",
     _rms_forward,
-    vjp={("x", "weight"): _rms_x_weight},
+    vjp={
+        ("x", "weight"): fused("rms_normalize_backward", _rms_back, wanted=("x", "weight")),
+    },
     outputs=("out", "square"),
     promotes=("x", "weight"),
     floating=True,

@@ -1,0 +1,587 @@
+"""Layer, group, batch and RMS norm, forward and backward, with what is summed up kept in cache.
+
+x is seen as (planes, rows, length): a row's statistics are those of all its planes. Layer norm has
+one plane, of rows that lie together; batch norm of images has one for each sample, of rows that are
+channels. Forward reads a row twice for its mean and its squared deviations, and once more to write
+the result; backward reads it twice. A row of usual length stays in cache between, so that each
+array passes through memory once, with some 10 operations for each number. Where a row's numbers lie
+far apart, in batch norm of a matrix, 64 columns are taken at a time.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
+
+BLOCK = 1024  # numbers that are summed in their own precision, and seen twice while in cache
+SAMPLES = 64  # rows over which the gradients of weights are summed in their own precision
+STRIPE = 64  # columns that are one thread's work
+
+
+class Walk(NamedTuple):
+    """How to see x, the weights and the statistics of its rows."""
+
+    x: tuple[int, ...]  # (planes, rows, length), or (planes, columns) where that is a matrix
+    samples: int  # rows are those of the groups of the first sample, then of the second, ...
+    weights: tuple[int, int]  # (groups, factors)
+    repeats: int  # neighbours in a row that have one weight
+    statistics: tuple[int, ...]  # their own shape
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the numbers that share their statistics are the columns of a matrix."""
+        return len(self.x) == 2
+
+
+@lru_cache
+def _walk(shape: tuple[int, ...], axis: tuple[int, ...], weights: tuple[int, ...]) -> Walk | None:
+    """Return how to walk x of this shape and weights of that; None where neither loop can."""
+    weights = (1,) * (len(shape) - len(weights)) + weights
+    # A letter for each axis: r for reduced, k for kept, capital where the weights have it too.
+    axes, letters = [], ""
+    for i, n in enumerate(shape):
+        if n != 1:
+            letter = "r" if i in axis else "k"
+            axes.append(n)
+            letters += letter if weights[i] == 1 else letter.upper()
+    match = re.fullmatch("(r*?)(k*)(K*)(R*)(r*)", letters)
+    if match is None:
+        return None
+    spans = [match.span(i + 1) for i in range(5)]
+    planes, samples, groups, factors, repeats = [math.prod(axes[a:b]) for a, b in spans]
+    if planes != 1 and factors != 1:
+        return None
+    rows, length = samples * groups, factors * repeats
+    return Walk(
+        (planes, rows) if planes != 1 and length == 1 else (planes, rows, length),
+        samples,
+        (groups, factors),
+        repeats,
+        tuple([1 if i in axis else n for i, n in enumerate(shape)]),
+    )
+
+
+def _found(x: Array, axis: tuple[int, ...], *weights: Array | None) -> Walk | None:
+    """Return how to walk x and its weights; None where that or their dtype is not known here."""
+    given = [w for w in weights if w is not None]
+    shapes = {w.shape for w in given} or {()}
+    if x.dtype not in FLOATS or len(shapes) > 1 or any(w.dtype != x.dtype for w in given):
+        return None
+    return _walk(x.shape, axis, shapes.pop())
+
+
+def _two_axes(weights: Array | None, walk: Walk, dtype: Any, value: int) -> Array:
+    """Return weights as (groups, factors), filled with a value where there are none."""
+    if weights is None:
+        return np.full(walk.weights, value, dtype)
+    return plain(weights).reshape(walk.weights)
+
+
+# For the calls: the shapes of x and of the weights, n where they have 0, and the axis.
+_NORMS: list[tuple[tuple[int, ...], tuple[int, ...] | None, tuple[int, ...]]] = [
+    ((0, 3, 5), (3, 5), (1, 2)),  # layer norm
+    ((5, 0), None, (1,)),
+    ((2, 0, 2, 9), (0, 2, 1), (2, 3)),  # group norm
+    ((3, 0, 9), (0, 1), (0, 2)),  # batch norm of images
+    ((0, 5), (5,), (0,)),  # batch norm of a matrix
+]
+
+
+def _drawn(dtype: Any, n: int) -> Iterator[tuple[Any, Any, dict[str, Any], tuple[int, ...]]]:
+    """Yield x, weights or None, params and the shape of the statistics."""
+    rng = np.random.default_rng(0)
+    for lengths, factors, axis in _NORMS:
+        x = rng.normal(size=[i or n for i in lengths]).astype(dtype)
+        weights = factors and rng.normal(size=[i or n for i in factors]).astype(dtype)
+        yield x, weights, {"axis": axis, "eps": 0.1}, x.sum(axis, keepdims=True).shape
+
+
+def _normalize_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for x, weights, params, _ in _drawn(dtype, n):
+        yield [x, weights, None if weights is None else weights[::-1].copy()], params
+
+
+def _rms_normalize_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for x, weights, params, _ in _drawn(dtype, n):
+        if 0 not in params["axis"]:
+            yield [x, weights], params
+
+
+def _normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for x, weights, params, shape in _drawn(dtype, n):
+        g, mean, var = np.cos(x), np.full(shape, 0.1, dtype), np.full(shape, 1.5, dtype)
+        for wanted in (("x", "weight", "bias"), ("bias",), ("x",)):
+            if weights is not None or wanted == ("x",):
+                bias_shape = None if weights is None else weights.shape
+                options = {"bias_shape": bias_shape, "wanted": wanted}
+                yield [g, None, None, x, weights, mean, var], params | options
+
+
+def _rms_normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for x, weights, params, shape in _drawn(dtype, n):
+        if 0 not in params["axis"]:
+            wanted = ("x",) if weights is None else ("x", "weight")
+            g, square = np.cos(x), np.full(shape, 1.5, dtype)
+            yield [g, None, x, weights, square], params | {"wanted": wanted}
+
+
+@kernel(_normalize_calls)
+def normalize(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    axis: tuple[int, ...],
+    eps: float,
+) -> Any:
+    """Return (x - mean) / √(var + eps) · weight + bias, mean and var.
+
+    mean and var are those over axis, where they have length 1. Declines dtypes other than float32
+    and float64, axes on both sides of which others are kept, and a weight and a bias that differ in
+    shape or do not vary along axes as those of the usual norms do.
+    """
+    if not _normalized_rows.pays(x.size):
+        return NotImplemented
+    walk = _found(x, axis, weight, bias)
+    if walk is None:
+        return NotImplemented
+    weight, bias = _two_axes(weight, walk, x.dtype, 1), _two_axes(bias, walk, x.dtype, 0)
+    out = np.empty(x.shape, x.dtype)
+    mean, var = np.empty(walk.statistics, x.dtype), np.empty(walk.statistics, x.dtype)
+    given = plain(x).reshape(walk.x), weight, bias, float(eps)
+    found = out.reshape(walk.x), mean.reshape(-1), var.reshape(-1)
+    if walk.is_matrix:
+        _normalized_columns(x.size, *given, *found)
+    else:
+        _normalized_rows(x.size, *given, walk.repeats, True, *found)
+    return out, mean, var
+
+
+@kernel(_rms_normalize_calls)
+def rms_normalize(
+    x: Array, weight: Array | None = None, *, axis: tuple[int, ...], eps: float
+) -> Any:
+    """Return x / √(square + eps) · weight, and square, the mean of x² over axis.
+
+    Declines as `normalize` does, and where axis is not at the end.
+    """
+    if not _normalized_rows.pays(x.size):
+        return NotImplemented
+    walk = _found(x, axis, weight)
+    if walk is None or walk.is_matrix:
+        return NotImplemented
+    weight, bias = _two_axes(weight, walk, x.dtype, 1), _two_axes(None, walk, x.dtype, 0)
+    out, square = np.empty(x.shape, x.dtype), np.empty(walk.statistics, x.dtype)
+    found = square.reshape(-1)
+    arrays = plain(x).reshape(walk.x), weight, bias, float(eps), walk.repeats, False
+    _normalized_rows(x.size, *arrays, out.reshape(walk.x), found, found)
+    return out, square
+
+
+@kernel(_normalize_backward_calls)
+def normalize_backward(
+    g_out: Array,
+    g_mean: Array | None,
+    g_var: Array | None,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    var: Array,
+    *,
+    bias_shape: tuple[int, ...] | None,
+    axis: tuple[int, ...],
+    eps: float,
+    wanted: tuple[str, ...],
+) -> Any:
+    """Return those of dx, dweight and dbias that are wanted, as a tuple.
+
+    Declines as `normalize` does, and where its mean or var has a cotangent.
+    """
+    if g_mean is not None or g_var is not None or not _rows_back.pays(x.size):
+        return NotImplemented
+    shape = bias_shape if weight is None else weight.shape
+    if bias_shape not in (None, shape):
+        return NotImplemented
+    return _back(g_out, x, weight, mean, var, shape or (), axis, eps, wanted, centred=True)
+
+
+@kernel(_rms_normalize_backward_calls)
+def rms_normalize_backward(
+    g_out: Array,
+    g_square: Array | None,
+    x: Array,
+    weight: Array | None,
+    square: Array,
+    *,
+    axis: tuple[int, ...],
+    eps: float,
+    wanted: tuple[str, ...],
+) -> Any:
+    """Return those of dx and dweight that are wanted, as a tuple; declines as `normalize` does."""
+    if g_square is not None or not _rows_back.pays(x.size):
+        return NotImplemented
+    shape = () if weight is None else weight.shape
+    return _back(g_out, x, weight, square, square, shape, axis, eps, wanted, centred=False)
+
+
+def _back(
+    g: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    var: Array,
+    shape: tuple[int, ...],
+    axis: tuple[int, ...],
+    eps: float,
+    wanted: tuple[str, ...],
+    centred: bool,
+) -> Any:
+    """Return the wanted gradients, those of weight and bias in their shape."""
+    walk = _found(x, axis, weight)
+    if walk is not None and weight is None:
+        walk = _walk(x.shape, axis, shape)
+    if walk is None or g.dtype != x.dtype:
+        return NotImplemented
+    to_weights = wanted != ("x",)
+    if walk.is_matrix and (not centred or (to_weights and walk.samples != 1)):
+        return NotImplemented
+    dx = np.empty(walk.x if "x" in wanted else (0,) * len(walk.x), x.dtype)
+    gradients = np.empty((2, *walk.weights), x.dtype)
+    given = (
+        plain(g).reshape(walk.x),
+        plain(x).reshape(walk.x),
+        _two_axes(weight, walk, x.dtype, 1),
+        plain(mean).reshape(-1),
+        plain(var).reshape(-1),
+        float(eps),
+    )
+    if walk.is_matrix:
+        _columns_back(x.size, *given, to_weights, dx, gradients)
+    else:
+        blocks = max(-(-walk.samples // SAMPLES), 1)
+        parts = np.empty((blocks, 2, *walk.weights), x.dtype)
+        _rows_back(x.size, *given, walk.repeats, centred, to_weights, parts, dx, gradients)
+    found = {"x": dx, "weight": gradients[0], "bias": gradients[1]}
+    shapes = {"x": x.shape, "weight": shape, "bias": shape}
+    return tuple([found[name].reshape(shapes[name]) for name in wanted])
+
+
+@loop(parallel_from=1 << 18)
+def _normalized_rows(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    eps: float,
+    repeats: int,
+    centred: bool,
+    out: Array,
+    mean: Array,
+    var: Array,
+) -> None:
+    """Fill ``out`` and the statistics of each row; without ``centred``, as if the mean were 0.
+
+    Numbers are taken less the first, so that a large common part costs no digits and equal ones
+    give exactly 0. Blocks are put together as in Chan, Golub and LeVeque, "Updating formulae and a
+    pairwise algorithm for computing sample variances" (1979).
+    """
+    planes, rows, length = x.shape
+    groups, factors = weight.shape
+    real = x.dtype.type
+    count = max(planes * length, 1)
+    for row in prange(rows):
+        group = row % groups
+        first = x[0, row, 0] if centred and planes * length else real(0)
+        total, squares, seen = 0.0, 0.0, 0
+        for i in range(planes):
+            for start in range(0, length, BLOCK):
+                stop = min(start + BLOCK, length)
+                size, part = stop - start, 0.0
+                if centred:
+                    part = _sum(x, i, row, start, stop, first)
+                    if seen:
+                        apart = part / size - total / seen
+                        squares += apart * apart * (seen * size / (seen + size))
+                squares += _sum_of_squares(x, i, row, start, stop, first, real(part / size))
+                total += part
+                seen += size
+        offset = real(total / count)
+        mean[row] = first + offset
+        var[row] = squares / count
+        inverse = real(1 / np.sqrt(squares / count + eps))
+        if repeats == 1:
+            for j in range(length):
+                unit = ((x[0, row, j] - first) - offset) * inverse
+                out[0, row, j] = unit * weight[group, j] + bias[group, j]
+        else:
+            for i in range(planes):
+                for k in range(factors):
+                    factor, shift = weight[group, k], bias[group, k]
+                    for j in range(np.uint64(k * repeats), np.uint64((k + 1) * repeats)):
+                        unit = ((x[i, row, j] - first) - offset) * inverse
+                        out[i, row, j] = unit * factor + shift
+
+
+@jit()
+def _less(value: Any, first: Any, offset: Any) -> Any:
+    """Return value - first - offset, which "reassoc" must not take apart."""
+    return (value - first) - offset
+
+
+@jit("reassoc")  # sums are vectorised only if their terms may be added in another order
+def _sum(x: Array, i: int, row: int, start: int, stop: int, first: Any) -> float:
+    """Return the sum of a stretch of a row less ``first``, made in the dtype of x."""
+    total = x.dtype.type(0)
+    for j in range(np.uint64(start), np.uint64(stop)):  # a test for j < 0 stops vectorisation
+        total += _less(x[i, row, j], first, x.dtype.type(0))
+    return float(total)
+
+
+@jit("reassoc")
+def _sum_of_squares(
+    x: Array, i: int, row: int, start: int, stop: int, first: Any, offset: Any
+) -> float:
+    total = x.dtype.type(0)
+    for j in range(np.uint64(start), np.uint64(stop)):
+        deviation = _less(x[i, row, j], first, offset)
+        total += deviation * deviation
+    return float(total)
+
+
+@loop(parallel_from=1 << 17)
+def _rows_back(
+    g: Array,
+    x: Array,
+    weight: Array,
+    mean: Array,
+    var: Array,
+    eps: float,
+    repeats: int,
+    centred: bool,
+    to_weights: bool,
+    parts: Array,
+    dx: Array,
+    gradients: Array,
+) -> None:
+    """Fill ``dx`` unless it is empty and, if ``to_weights``, ``gradients``: those of weight, bias.
+
+    ``parts`` has room for the latter from each block of samples.
+    """
+    planes, rows, length = x.shape
+    groups, factors = weight.shape
+    real = x.dtype.type
+    count = max(planes * length, 1)
+    for task in prange(len(parts) * groups):
+        block, group = task // groups, task % groups
+        parts[block, :, group] = 0
+        for sample in range(block * SAMPLES, min((block + 1) * SAMPLES, rows // groups)):
+            row = sample * groups + group
+            centre = mean[row] if centred else real(0)
+            inverse = real(1 / np.sqrt(var[row] + eps))
+            plain_sum, unit_sum = 0.0, 0.0
+            if repeats == 1:
+                for start in range(0, length, BLOCK):
+                    stop = min(start + BLOCK, length)
+                    a, b = _weighted_sums(g, x, weight, row, group, start, stop, centre, inverse)
+                    plain_sum += a
+                    unit_sum += b
+            else:
+                for k in range(factors):
+                    of_plain, of_unit = 0.0, 0.0
+                    for i in range(planes):
+                        for start in range(k * repeats, (k + 1) * repeats, BLOCK):
+                            stop = min(start + BLOCK, (k + 1) * repeats)
+                            a, b = _sums(g, x, i, row, start, stop, centre, inverse)
+                            of_plain += a
+                            of_unit += b
+                    parts[block, 0, group, k] += real(of_unit)
+                    parts[block, 1, group, k] += real(of_plain)
+                    plain_sum += of_plain * weight[group, k]
+                    unit_sum += of_unit * weight[group, k]
+            along_mean = real(plain_sum / count if centred else 0)
+            along_unit = real(unit_sum / count)
+            if repeats == 1:
+                if dx.size:
+                    for j in range(length):
+                        unit = (x[0, row, j] - centre) * inverse
+                        cotangent = g[0, row, j] * weight[group, j]
+                        dx[0, row, j] = (cotangent - along_mean - unit * along_unit) * inverse
+                if to_weights:
+                    for j in range(length):
+                        unit = (x[0, row, j] - centre) * inverse
+                        parts[block, 0, group, j] += g[0, row, j] * unit
+                        parts[block, 1, group, j] += g[0, row, j]
+            elif dx.size:
+                for i in range(planes):
+                    for k in range(factors):
+                        factor = weight[group, k]
+                        for j in range(np.uint64(k * repeats), np.uint64((k + 1) * repeats)):
+                            unit = (x[i, row, j] - centre) * inverse
+                            cotangent = g[i, row, j] * factor
+                            dx[i, row, j] = (cotangent - along_mean - unit * along_unit) * inverse
+    if to_weights:
+        _add_blocks(parts, gradients)
+
+
+@jit("reassoc")
+def _weighted_sums(
+    g: Array,
+    x: Array,
+    weight: Array,
+    row: int,
+    group: int,
+    start: int,
+    stop: int,
+    centre: Any,
+    inverse: Any,
+) -> tuple[float, float]:
+    """Return the sums of g · weight and g · weight · unit over a stretch of a row."""
+    total, of_unit = x.dtype.type(0), x.dtype.type(0)
+    for j in range(np.uint64(start), np.uint64(stop)):
+        cotangent = g[0, row, j] * weight[group, j]
+        total += cotangent
+        of_unit += cotangent * (_less(x[0, row, j], centre, x.dtype.type(0)) * inverse)
+    return float(total), float(of_unit)
+
+
+@jit("reassoc")
+def _sums(
+    g: Array, x: Array, i: int, row: int, start: int, stop: int, centre: Any, inverse: Any
+) -> tuple[float, float]:
+    """Return the sums of g and g · unit over a stretch of a row."""
+    total, of_unit = x.dtype.type(0), x.dtype.type(0)
+    for j in range(np.uint64(start), np.uint64(stop)):
+        total += g[i, row, j]
+        of_unit += g[i, row, j] * (_less(x[i, row, j], centre, x.dtype.type(0)) * inverse)
+    return float(total), float(of_unit)
+
+
+@jit()
+def _add_blocks(parts: Array, out: Array) -> None:
+    """Fill ``out`` with the sums over the first axis, in float64."""
+    total = np.zeros(out.shape)
+    for block in range(len(parts)):
+        total += parts[block]
+    out[:] = total
+
+
+@loop(parallel_from=1 << 17)
+def _normalized_columns(
+    x: Array, weight: Array, bias: Array, eps: float, out: Array, mean: Array, var: Array
+) -> None:
+    """As `_normalized_rows`, for the columns of a matrix."""
+    n, columns = x.shape
+    groups = len(weight)
+    count = max(n, 1)
+    for stripe in prange(-(-columns // STRIPE)):
+        low = stripe * STRIPE
+        width = min(STRIPE, columns - low)
+        first, offset, part = _scratch(x), _scratch(x), _scratch(x)
+        total, squares = np.zeros(STRIPE), np.zeros(STRIPE)
+        if n:
+            for j in range(width):
+                first[j] = x[0, low + j]
+        for start in range(0, n, SAMPLES):
+            stop = min(start + SAMPLES, n)
+            size = stop - start
+            part[:] = 0
+            for i in range(np.uint64(start), np.uint64(stop)):
+                _add_deviations(x, i, low, width, first, part)
+            for j in range(width):
+                if start:
+                    apart = part[j] / size - total[j] / start
+                    squares[j] += apart * apart * (start * size / stop)
+                total[j] += part[j]
+                offset[j] = part[j] / size
+            part[:] = 0
+            for i in range(np.uint64(start), np.uint64(stop)):
+                _add_squares(x, i, low, width, first, offset, part)
+            for j in range(width):
+                squares[j] += part[j]
+        inverse, factor, shift = _scratch(x), _scratch(x), _scratch(x)
+        for j in range(width):
+            offset[j] = total[j] / count
+            mean[low + j] = first[j] + offset[j]
+            var[low + j] = squares[j] / count
+            inverse[j] = 1 / np.sqrt(squares[j] / count + eps)
+            factor[j] = weight[(low + j) % groups, 0]
+            shift[j] = bias[(low + j) % groups, 0]
+        for i in range(n):
+            for j in range(width):
+                column = np.uint64(low + j)
+                unit = ((x[i, column] - first[j]) - offset[j]) * inverse[j]
+                out[i, column] = unit * factor[j] + shift[j]
+
+
+@jit()
+def _scratch(x: Array) -> Array:
+    """Return room for a number for each column of a stripe."""
+    return np.zeros(STRIPE, x.dtype)
+
+
+@jit()
+def _add_deviations(x: Array, i: int, low: int, width: int, first: Array, sums: Array) -> None:
+    for j in range(width):
+        sums[j] += x[i, np.uint64(low + j)] - first[j]
+
+
+@jit()
+def _add_squares(
+    x: Array, i: int, low: int, width: int, first: Array, offset: Array, sums: Array
+) -> None:
+    for j in range(width):
+        deviation = (x[i, np.uint64(low + j)] - first[j]) - offset[j]
+        sums[j] += deviation * deviation
+
+
+@loop(parallel_from=1 << 17)
+def _columns_back(
+    g: Array,
+    x: Array,
+    weight: Array,
+    mean: Array,
+    var: Array,
+    eps: float,
+    to_weights: bool,
+    dx: Array,
+    gradients: Array,
+) -> None:
+    """As `_rows_back`, for the columns of a matrix."""
+    n, columns = x.shape
+    count = max(n, 1)
+    for stripe in prange(-(-columns // STRIPE)):
+        low = stripe * STRIPE
+        width = min(STRIPE, columns - low)
+        inverse, factor = _scratch(x), _scratch(x)
+        part, of_unit = _scratch(x), _scratch(x)
+        total, unit_total = np.zeros(STRIPE), np.zeros(STRIPE)
+        for j in range(width):
+            inverse[j] = 1 / np.sqrt(var[low + j] + eps)
+            factor[j] = weight[(low + j) % len(weight), 0] * inverse[j]
+        for start in range(0, n, SAMPLES):
+            part[:] = 0
+            of_unit[:] = 0
+            for i in range(np.uint64(start), np.uint64(min(start + SAMPLES, n))):
+                for j in range(width):
+                    column = np.uint64(low + j)
+                    part[j] += g[i, column]
+                    of_unit[j] += g[i, column] * ((x[i, column] - mean[column]) * inverse[j])
+            for j in range(width):
+                total[j] += part[j]
+                unit_total[j] += of_unit[j]
+        for j in range(width):
+            if to_weights:
+                gradients[0, low + j, 0] = unit_total[j]
+                gradients[1, low + j, 0] = total[j]
+            part[j] = total[j] / count
+            of_unit[j] = unit_total[j] / count
+        if dx.size:
+            for i in range(n):
+                for j in range(width):
+                    column = np.uint64(low + j)
+                    unit = (x[i, column] - mean[column]) * inverse[j]
+                    dx[i, column] = (g[i, column] - part[j] - unit * of_unit[j]) * factor[j]
