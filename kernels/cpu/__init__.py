@@ -23,3 +23,7 @@ __all__ = [
     "pooling",
     "warmup",
 ]
+from . import cross_entropy, elementary, norm, philox, pooling, updates
+from .compiler import TABLE, warmup
+
+__all__ = ["TABLE", "cross_entropy", "elementary", "norm", "philox", "pooling", "updates", "warmup"]

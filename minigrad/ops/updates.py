@@ -2,8 +2,8 @@
 
 Hyper-parameters and the step count arrive as float64 0-d arrays on the parameter's backend, so that
 nothing which changes from step to step is a Python constant; they are rounded to the
-parameter's dtype where they meet it. A weight_decay or l1 of None is absent: it costs no pass, and
-no 0 meets an infinity.
+parameter's dtype where they meet it. An update counts itself: step is how many were made before. A
+weight_decay or l1 of None is absent: it costs no pass, and no 0 meets an infinity.
 """
 
 import math
@@ -94,6 +94,7 @@ def _sgd_forward(
 ) -> None:
     g = _penalised(xp, p, g, weight_decay, l1)
     if velocity is not None:
+        step += 1
         momentum = xp.astype(momentum, p.dtype)
         fresh = xp.astype(xp.where(step == 1, 1, 1 - dampening), p.dtype)
         velocity *= momentum
@@ -102,7 +103,7 @@ def _sgd_forward(
     p -= xp.astype(lr, p.dtype) * g
 
 
-sgd_update = Op("sgd_update", _sgd_forward, outputs=(), writes=("p", "velocity"))
+sgd_update = Op("sgd_update", _sgd_forward, outputs=(), writes=("p", "velocity", "step"))
 """One step of stochastic gradient descent; velocity and step None: no momentum. As PyTorch has it,
 the first step is not dampened. Sutskever et al., "On the importance of initialization and
 momentum in deep learning" (2013).
@@ -121,6 +122,7 @@ def _adagrad_forward(
     weight_decay: Any,
     l1: Any = None,
 ) -> None:
+    step += 1
     g = _penalised(xp, p, g, weight_decay, l1)
     total += g * g
     p -= (
@@ -128,7 +130,7 @@ def _adagrad_forward(
     )
 
 
-adagrad_update = Op("adagrad_update", _adagrad_forward, outputs=(), writes=("p", "total"))
+adagrad_update = Op("adagrad_update", _adagrad_forward, outputs=(), writes=("p", "total", "step"))
 """One step of Adagrad; total is the sum of g². Duchi, Hazan & Singer, "Adaptive subgradient methods
 for online learning and stochastic optimization" (2011), figure 1 with a diagonal matrix.
 """
@@ -141,6 +143,7 @@ def _rmsprop_forward(
     v: Any,
     mean: Any,
     velocity: Any,
+    step: Any,
     lr: Any,
     alpha: Any,
     eps: Any,
@@ -148,6 +151,7 @@ def _rmsprop_forward(
     momentum: Any,
     l1: Any = None,
 ) -> None:
+    step += 1
     keep, take = xp.astype(alpha, p.dtype), xp.astype(1 - alpha, p.dtype)
     g = _penalised(xp, p, g, weight_decay, l1)
     v *= keep
@@ -165,7 +169,7 @@ def _rmsprop_forward(
 
 
 rmsprop_update = Op(
-    "rmsprop_update", _rmsprop_forward, outputs=(), writes=("p", "v", "mean", "velocity")
+    "rmsprop_update", _rmsprop_forward, outputs=(), writes=("p", "v", "mean", "velocity", "step")
 )
 """One step of RMSprop; v and mean are running means of g² and g; mean None: not centered, velocity
 None: no momentum. Tieleman & Hinton, "Neural networks for machine learning" (2012), lecture 6.5;
@@ -192,6 +196,7 @@ def _adam_forward(
     def scalar(c: Any) -> Any:
         return xp.astype(c, p.dtype)
 
+    step += 1
     g = _penalised(xp, p, g, None if decoupled else weight_decay, l1)
     if decoupled and weight_decay is not None:
         p *= scalar(1 - lr * weight_decay)
@@ -203,7 +208,7 @@ def _adam_forward(
     p -= scalar(lr / (1 - beta1**step)) * m / _divisor(xp, root, eps)
 
 
-adam_update = Op("adam_update", _adam_forward, outputs=(), writes=("p", "m", "v"))
+adam_update = Op("adam_update", _adam_forward, outputs=(), writes=("p", "m", "v", "step"))
 """One step of Adam (Kingma & Ba 2015, algorithm 1), or with decoupled decay of AdamW (Loshchilov &
 Hutter 2019, algorithm 2).
 """

@@ -39,7 +39,7 @@ class Adagrad(Optimizer):
 
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
         scalars, is_first = group.tensors, p not in self.state
-        state = self._advance(p, self._kept)
+        state = self._state_of(p, self._kept)
         if is_first:
             assign(state["sum"], scalars["initial_accumulator_value"])
         adagrad_update(

@@ -39,7 +39,7 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
-        state, scalars = self._advance(p, self._kept), group.tensors
+        state, scalars = self._state_of(p, self._kept), group.tensors
         adam_update(
             p,
             g,

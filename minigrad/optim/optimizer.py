@@ -205,15 +205,14 @@ class Optimizer:
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
         raise NotImplementedError(f"{self._name} has no _update method: define one")
 
-    def _advance(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """Count one more "step" of p and return its state, with zeros for what is new in it."""
+    def _state_of(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return the "step" of p, which updates count, and what is named, zeros if it is new."""
         state = self.state.get(p)
         if state is None:
             state = self.state[p] = {"step": zeros((), dtype=np.float64, backend=p.backend)}
         for name in names:
             if name not in state:
                 state[name] = zeros_like(p)
-        assign(state["step"], state["step"] + 1)
         return state
 
     def zero_grad(self, set_to_none: bool = True) -> None:

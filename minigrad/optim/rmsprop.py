@@ -47,13 +47,14 @@ class RMSprop(Optimizer):
             names += ("grad_avg",)
         if group["momentum"]:
             names += ("momentum_buffer",)
-        state, scalars = self._advance(p, names), group.tensors
+        state, scalars = self._state_of(p, names), group.tensors
         rmsprop_update(
             p,
             g,
             state["square_avg"],
             state["grad_avg"] if group["centered"] else None,
             state["momentum_buffer"] if group["momentum"] else None,
+            state["step"],
             scalars["lr"],
             scalars["alpha"],
             scalars["eps"],

@@ -46,7 +46,7 @@ class SGD(Optimizer):
     def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
         velocity = step = None
         if group["momentum"]:
-            state = self._advance(p, self._kept)
+            state = self._state_of(p, self._kept)
             velocity, step = state["momentum_buffer"], state["step"]
         scalars = group.tensors
         sgd_update(

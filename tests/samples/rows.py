@@ -137,7 +137,7 @@ class Row:
 
     order: how often it can be differentiated. dtypes: what the floating inputs may be cast to;
     result: the result's dtype for each, a tuple where several differ, None where it is the
-    reference's. writes: the inputs that change, which f returns.
+    reference's. writes: the inputs that change, which f returns, except counters.
     """
 
     f: Callable[..., Any]

@@ -1,4 +1,7 @@
-"""Optimizer steps and writes."""
+"""Optimizer steps and writes.
+
+The steps count themselves in float64, which the tests of the optimizers look at.
+"""
 
 import math
 
@@ -28,17 +31,19 @@ def reference_sgd(p, g, v, step, lr, momentum, dampening, weight_decay, l1=None,
     g = penalised(p, g, weight_decay, l1)
     if v is None:
         return (p - lr * g,)
-    v = momentum * v + (1 if step == 1 else 1 - dampening) * g
+    v = momentum * v + (1 if step == 0 else 1 - dampening) * g
     return p - lr * (g + momentum * v if nesterov else v), v
 
 
 def reference_adagrad(p, g, total, step, lr, lr_decay, eps, weight_decay, l1=None):
     g = penalised(p, g, weight_decay, l1)
     total = total + g**2
-    return p - lr / (1 + (step - 1) * lr_decay) * g / (np.sqrt(total) + eps), total
+    return p - lr / (1 + step * lr_decay) * g / (np.sqrt(total) + eps), total
 
 
-def reference_rmsprop(p, g, v, mean, velocity, lr, alpha, eps, weight_decay, momentum, l1=None):
+def reference_rmsprop(
+    p, g, v, mean, velocity, step, lr, alpha, eps, weight_decay, momentum, l1=None
+):
     g = penalised(p, g, weight_decay, l1)
     variance = v = alpha * v + (1 - alpha) * g**2
     if mean is not None:
@@ -55,7 +60,7 @@ def reference_adam(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, l1=Non
     if decoupled:
         p = p - lr * (weight_decay or 0) * p
     m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
-    m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
+    m_hat, v_hat = m / (1 - beta1 ** (step + 1)), v / (1 - beta2 ** (step + 1))
     return p - lr * m_hat / (np.sqrt(v_hat) + eps), m, v
 
 
@@ -103,15 +108,15 @@ UPDATES = {
             )
             for shape in SHAPES
             for momentum, step, nesterov, decay, l1 in [
-                (0.0, 1, False, None, ()),
-                (0.0, 1, False, 0.01, (0.2,)),
-                (0.9, 1, False, 0.01, ()),
-                (0.9, 2, False, None, (0.2,)),
-                (0.9, 2, True, 0.01, (0.2,)),
+                (0.0, None, False, None, ()),
+                (0.0, None, False, 0.01, (0.2,)),
+                (0.9, 0, False, 0.01, ()),
+                (0.9, 1, False, None, (0.2,)),
+                (0.9, 1, True, 0.01, (0.2,)),
             ]
         ),
         order=0,
-        writes=(0, 2),
+        writes=(0, 2, 3),
     ),
     "adagrad_update": Row(
         updated("adagrad_update", 0, 2),
@@ -125,10 +130,10 @@ UPDATES = {
                 )
             )
             for shape in SHAPES
-            for step, decay, l1 in [(1, 0.01, ()), (3, 0.01, (0.2,)), (3, None, ())]
+            for step, decay, l1 in [(0, 0.01, ()), (2, 0.01, (0.2,)), (2, None, ())]
         ),
         order=0,
-        writes=(0, 2),
+        writes=(0, 2, 3),
     ),
     "rmsprop_update": Row(
         updated("rmsprop_update", 0, 2, 3, 4),
@@ -140,7 +145,7 @@ UPDATES = {
                     Reals(shape, ((1.0, 3.0),)),
                     Reals(shape, ((-0.5, 0.5),)) if centered else None,
                     Reals(shape) if momentum else None,
-                    *hypers(0.1, 0.9, 1e-8, decay, momentum, *l1),
+                    *hypers(2, 0.1, 0.9, 1e-8, decay, momentum, *l1),
                 )
             )
             for shape in SHAPES
@@ -152,7 +157,7 @@ UPDATES = {
             ]
         ),
         order=0,
-        writes=(0, 2, 3, 4),
+        writes=(0, 2, 3, 4, 5),
     ),
     "adam_update": Row(
         updated("adam_update", 0, 2, 3),
@@ -168,17 +173,17 @@ UPDATES = {
             )
             for shape in SHAPES
             for step, decay, decoupled, l1 in [
-                (1, 0.0, False, ()),
-                (2, None, False, (0.2,)),
-                (2, None, True, ()),
-                (3, 0.1, False, ()),
-                (3, 0.1, False, (0.2,)),
-                (2, 0.1, True, ()),
-                (2, 0.1, True, (0.2,)),
+                (0, 0.0, False, ()),
+                (1, None, False, (0.2,)),
+                (1, None, True, ()),
+                (2, 0.1, False, ()),
+                (2, 0.1, False, (0.2,)),
+                (1, 0.1, True, ()),
+                (1, 0.1, True, (0.2,)),
             ]
         ),
         order=0,
-        writes=(0, 2, 3),
+        writes=(0, 2, 3, 4),
     ),
     "total_norm": Row(
         TABLE["total_norm"],

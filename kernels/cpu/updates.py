@@ -1,0 +1,322 @@
+"""The steps of the optimizers: SGD, Adagrad, RMSprop, Adam and AdamW, each in one pass.
+
+A parameter, its gradient and what is kept of it are read once and written once, side by side as
+flat arrays, four bytes of float32 for some two operations: memory sets the pace but for the square
+root and the division. Coefficients are worked out in float64 and rounded to the parameter's dtype,
+in which the rest is computed. State that is absent is None, for which Numba compiles a loop without
+it; whether there are penalties is asked outside the loop, which LLVM makes several of.
+
+Measured: 0.95 to 1.05 of a bare loop with neither option nor state in its way, at 235,146 elements
+and at 10 million.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
+
+
+def _scalars(*values: float | None) -> list[Array | None]:
+    return [None if value is None else np.array(float(value)) for value in values]
+
+
+def _arrays(dtype: Any, n: int, count: int) -> list[Array]:
+    """Return a parameter, its gradient and what is kept of it, each (n, 6) and positive."""
+    return list(np.random.default_rng(0).uniform(0.1, 1, size=(count, n, 6)).astype(dtype))
+
+
+def _flat(p: Array, g: Array, *state: Array | None) -> list[Array | None] | None:
+    """Return the arrays as flat ones, all but ``g`` in their own memory.
+
+    None unless all have one shape and one dtype, float32 or float64, and those that change, which
+    are all but ``g``, are contiguous in one order, aligned and writable. An absent state is None.
+    """
+    if not p.flags.carray:  # but its transpose may be
+        p, g, state = p.T, g.T, tuple(x if x is None else x.T for x in state)
+    dtype, shape = p.dtype, p.shape
+    if dtype not in FLOATS or not p.flags.carray or g.dtype != dtype or g.shape != shape:
+        return None
+    flat: list[Array | None] = [p.ravel(), plain(g).ravel()]
+    for x in state:
+        if x is None:
+            flat.append(None)
+        elif x.dtype == dtype and x.shape == shape and x.flags.carray:
+            flat.append(x.ravel())
+        else:
+            return None
+    return flat
+
+
+def _sgd_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for kept, nesterov, penalties in ((False, False, (None, 0.2)), (True, True, (0.1,))):
+        p, g, velocity = _arrays(dtype, n, 3)
+        step, *scalars = _scalars(2, 1e-2, 0.9, 0.5, *penalties)
+        state = [velocity, step] if kept else [None, None]
+        yield [p, g, *state, *scalars], {"nesterov": nesterov}
+
+
+@kernel(_sgd_calls)
+def sgd_update(
+    p: Array,
+    g: Array,
+    velocity: Array | None,
+    step: Any,
+    lr: Array,
+    momentum: Array,
+    dampening: Array,
+    weight_decay: Array | None,
+    l1: Array | None = None,
+    *,
+    nesterov: bool,
+) -> Any:
+    """Move ``p`` against ``g``, or along ``velocity``, which is then updated as well."""
+    flat = _flat(p, g, velocity)
+    if flat is None:
+        return NotImplemented
+    first = velocity is not None and _count(step) == 1
+    _sgd(
+        p.size,
+        *flat,
+        float(lr),
+        float(momentum),
+        1.0 if first else 1 - float(dampening),
+        *_penalties(weight_decay, l1),
+        nesterov,
+    )
+    return None
+
+
+def _adagrad_calls(dtype: Any, n: int) -> Iterator[Call]:
+    yield [*_arrays(dtype, n, 3), *_scalars(2, 1e-2, 0.3, 1e-10, 0.1, 0.2)], {}
+
+
+@kernel(_adagrad_calls)
+def adagrad_update(
+    p: Array,
+    g: Array,
+    total: Array,
+    step: Array,
+    lr: Array,
+    lr_decay: Array,
+    eps: Array,
+    weight_decay: Array | None,
+    l1: Array | None = None,
+) -> Any:
+    """Move ``p`` against ``g`` over the root of ``total``, the sum of g²."""
+    flat = _flat(p, g, total)
+    if flat is None:
+        return NotImplemented
+    rate = float(lr) / (1 + (_count(step) - 1) * float(lr_decay))
+    _adagrad(p.size, *flat, rate, float(eps), *_penalties(weight_decay, l1))
+    return None
+
+
+def _rmsprop_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for centered, moving in ((False, False), (True, False), (False, True), (True, True)):
+        p, g, v, mean, velocity = _arrays(dtype, n, 5)
+        state = [v, mean / 4 if centered else None, velocity if moving else None]
+        yield [p, g, *state, *_scalars(2, 1e-2, 0.9, 1e-8, None, 0.9, 0.2)], {}
+
+
+@kernel(_rmsprop_calls)
+def rmsprop_update(
+    p: Array,
+    g: Array,
+    v: Array,
+    mean: Array | None,
+    velocity: Array | None,
+    step: Array,
+    lr: Array,
+    alpha: Array,
+    eps: Array,
+    weight_decay: Array | None,
+    momentum: Array,
+    l1: Array | None = None,
+) -> Any:
+    """Move ``p`` against ``g`` over the root of ``v``, the running mean of g².
+
+    Less the square of ``mean``, that of g, and along ``velocity``, where they are kept.
+    """
+    flat = _flat(p, g, v, mean, velocity)
+    if flat is None:
+        return NotImplemented
+    _count(step)
+    scalars = (float(lr), float(alpha), float(eps), float(momentum))
+    _rmsprop(p.size, *flat, *scalars, *_penalties(weight_decay, l1))
+    return None
+
+
+def _adam_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for weight_decay, l1, decoupled in ((0.1, None, False), (None, 0.2, True)):
+        scalars = _scalars(2, 1e-2, 0.9, 0.99, 1e-8, weight_decay, l1)
+        yield [*_arrays(dtype, n, 4), *scalars], {"decoupled": decoupled}
+
+
+@kernel(_adam_calls)
+def adam_update(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    step: Array,
+    lr: Array,
+    beta1: Array,
+    beta2: Array,
+    eps: Array,
+    weight_decay: Array | None,
+    l1: Array | None = None,
+    *,
+    decoupled: bool,
+) -> Any:
+    """Move ``p`` against ``m`` over the root of ``v``, the running means of g and g², unbiased.
+
+    ``decoupled`` shrinks p by lr · weight_decay instead of adding the decay to g.
+    """
+    flat = _flat(p, g, m, v)
+    if flat is None:
+        return NotImplemented
+    scalars = (_count(step), float(lr), float(beta1), float(beta2), float(eps))
+    _adam(p.size, *flat, *scalars, *_penalties(weight_decay, l1), decoupled)
+    return None
+
+
+def _count(step: Array) -> float:
+    """Count one more step and return how many that makes."""
+    taken = float(step) + 1
+    step.fill(taken)
+    return taken
+
+
+def _penalties(weight_decay: Array | None, l1: Array | None) -> tuple[bool, float, bool, float]:
+    """Return of each penalty whether there is one and how large: an absent 0 meets no infinity."""
+    return (
+        weight_decay is not None,
+        0.0 if weight_decay is None else float(weight_decay),
+        l1 is not None,
+        0.0 if l1 is None else float(l1),
+    )
+
+
+@jit()
+def _penalised(param: Any, grad: Any, decays: bool, decay: Any, shrinks: bool, lasso: Any) -> Any:
+    """Return the gradient plus that of decay/2 · param² + lasso · |param|."""
+    if decays:
+        grad += decay * param
+    if shrinks:
+        grad += lasso * np.sign(param)
+    return grad
+
+
+@loop(parallel_from=1 << 19)
+def _sgd(
+    p: Array,
+    g: Array,
+    velocity: Array | None,
+    lr: float,
+    momentum: float,
+    fresh: float,
+    decays: bool,
+    decay: float,
+    shrinks: bool,
+    lasso: float,
+    nesterov: bool,
+) -> None:
+    real = p.dtype.type
+    rate, inertia, share = real(lr), real(momentum), real(fresh)
+    decay_, lasso_ = real(decay), real(lasso)
+    for i in prange(p.size):
+        grad = _penalised(p[i], g[i], decays, decay_, shrinks, lasso_)
+        if velocity is not None:
+            velocity[i] = inertia * velocity[i] + share * grad
+            grad = grad + inertia * velocity[i] if nesterov else velocity[i]
+        p[i] -= rate * grad
+
+
+@loop(parallel_from=1 << 18)
+def _adagrad(
+    p: Array,
+    g: Array,
+    total: Array,
+    lr: float,
+    eps: float,
+    decays: bool,
+    decay: float,
+    shrinks: bool,
+    lasso: float,
+) -> None:
+    real = p.dtype.type
+    rate, epsilon, decay_, lasso_ = real(lr), real(eps), real(decay), real(lasso)
+    for i in prange(p.size):
+        grad = _penalised(p[i], g[i], decays, decay_, shrinks, lasso_)
+        total[i] += grad * grad
+        p[i] -= rate * grad / (np.sqrt(total[i]) + epsilon)
+
+
+@loop(parallel_from=1 << 18)
+def _rmsprop(
+    p: Array,
+    g: Array,
+    v: Array,
+    mean: Array | None,
+    velocity: Array | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    momentum: float,
+    decays: bool,
+    decay: float,
+    shrinks: bool,
+    lasso: float,
+) -> None:
+    real = p.dtype.type
+    keep, take = real(alpha), real(1 - alpha)
+    rate, epsilon, inertia = real(lr), real(eps), real(momentum)
+    zero, decay_, lasso_ = real(0), real(decay), real(lasso)
+    for i in prange(p.size):
+        grad = _penalised(p[i], g[i], decays, decay_, shrinks, lasso_)
+        variance = v[i] = keep * v[i] + take * (grad * grad)
+        if mean is not None:
+            mean[i] += take * (grad - mean[i])
+            variance -= mean[i] * mean[i]
+            variance = zero if variance < zero else variance  # a nan stays
+        grad /= np.sqrt(variance) + epsilon
+        if velocity is not None:
+            grad += inertia * velocity[i]
+            velocity[i] = grad
+        p[i] -= rate * grad
+
+
+@loop(parallel_from=1 << 18)
+def _adam(
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    step: float,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decays: bool,
+    decay: float,
+    shrinks: bool,
+    lasso: float,
+    decoupled: bool,
+) -> None:
+    real = p.dtype.type
+    keep1, take1 = real(beta1), real(1 - beta1)
+    keep2, take2 = real(beta2), real(1 - beta2)
+    rate = real(lr / (1 - beta1**step))
+    unbias = real(1 / np.sqrt(1 - beta2**step))
+    epsilon, decay_, lasso_ = real(eps), real(decay), real(lasso)
+    left = real(1 - lr * decay)
+    for i in prange(p.size):
+        param = p[i]
+        grad = _penalised(param, g[i], decays and not decoupled, decay_, shrinks, lasso_)
+        if decoupled and decays:
+            param *= left
+        m[i] = keep1 * m[i] + take1 * grad
+        v[i] = keep2 * v[i] + take2 * (grad * grad)
+        p[i] = param - rate * m[i] / (np.sqrt(v[i]) * unbias + epsilon)
