@@ -512,8 +512,8 @@ def apply(
         if promoted is not None:
             return apply(op, promoted, params, backend)
 
-    if op.writes:
-        _check_writes(op, args, tracked)
+    if op.writes and tracked and _recording.get():
+        raise _refused_write(op, args)
     run = backend.runs.get(op) or _resolve(op, backend)
     try:
         out = run(backend.xp, *arrays, **params) if params else run(backend.xp, *arrays)
@@ -528,7 +528,7 @@ def apply(
 
     if op.target is not None:
         backend = backends.get(params[op.target])
-    outputs = _wrap_outputs(op, args, out, backend)
+    outputs = _wrap_outputs(op, args, out, backend) if op.outputs else ()
     if tracked and op.differentiable and _recording.get():
         record(op, args, params, outputs)
     elif tracked:
@@ -609,7 +609,7 @@ def _finish(
 
 
 def _wrap_outputs(op: Op, args: Sequence[Any], out: Any, backend: Backend) -> tuple[Tensor, ...]:
-    arrays = (out,) if len(op.outputs) == 1 else out or ()
+    arrays = (out,) if len(op.outputs) == 1 else out
     outputs = tuple(
         wrap(a if type(a) is backend.array_type else backend.xp.asarray(a), backend) for a in arrays
     )
@@ -721,13 +721,12 @@ def _promoted(op: Op, args: Sequence[Any]) -> list[Any] | None:
     ]
 
 
-def _check_writes(op: Op, args: Sequence[Any], tracked: bool) -> None:
-    if tracked and _recording.get():
-        raise RuntimeError(
-            f"{op.name} changes a tensor in place, but {described(op, args)} take part in "
-            "differentiation while recording; do it under no_grad(), or use the functional form "
-            "(x.at[i].set(v), x.at[i].add(v), x + v)"
-        )
+def _refused_write(op: Op, args: Sequence[Any]) -> RuntimeError:
+    return RuntimeError(
+        f"{op.name} changes a tensor in place, but {described(op, args)} take part in "
+        "differentiation while recording; do it under no_grad(), or use the functional form "
+        "(x.at[i].set(v), x.at[i].add(v), x + v)"
+    )
 
 
 def _show(
