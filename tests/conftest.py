@@ -45,6 +45,16 @@ def on_each_backend(backend):
         yield
 
 
+@pytest.fixture
+def however_small(monkeypatch):
+    """Let kernels compute what is so small that they would leave it to NumPy."""
+    if STATUS["numba"].usable:
+        from minigrad.kernels.cpu.compiler import LOOPS
+
+        for loop in LOOPS:
+            monkeypatch.setattr(loop, "pays_from", 0)
+
+
 def global_state():
     """What a test must leave as it found it; the thread's random state is free to move on."""
     return {

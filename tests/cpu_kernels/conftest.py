@@ -4,12 +4,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def however_small(monkeypatch):
-    """Let kernels compute what is so small that they would leave it to NumPy."""
-    from contract import LOOPS
-
-    for loop in LOOPS.values():
-        monkeypatch.setattr(loop, "pays_from", 0)
+def however_small(however_small):
+    """Every test here is of kernels, on arrays that are small."""
 
 
 @pytest.fixture

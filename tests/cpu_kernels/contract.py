@@ -12,6 +12,7 @@ import pytest
 from minigrad import backends
 from minigrad.engine import TABLE
 from minigrad.ops.fused import FORMULAS
+from minigrad.ops.indexing import Array, Slice
 from minigrad.ops.windows import Windows
 
 numba = pytest.importorskip("numba", reason="the CPU kernels need Numba")
@@ -37,13 +38,15 @@ def random(*shape, seed=0, dtype=np.float64):
 def calls(name, dtype, n=5):
     """Return the calls that a kernel's own file gives, new arrays each time."""
     return [
-        (arrays, {key: as_ops_have_it(value) for key, value in params.items()})
+        (arrays, {param: as_ops_have_it(param, value) for param, value in params.items()})
         for arrays, params in compiler.CALLS[name](dtype, n)
     ]
 
 
-def as_ops_have_it(value):
-    """Return a param; kernels, which know nothing of ops, stand in for windows by their fields."""
+def as_ops_have_it(param, value):
+    """Return a param's value; kernels, which know nothing of ops, have plain tuples and fields."""
+    if param == "key":
+        return tuple((Array if len(k) == 1 else Slice)(*k) for k in value)
     return Windows(**vars(value)) if isinstance(value, SimpleNamespace) else value
 
 

@@ -199,7 +199,7 @@ def compute_in_a_forked_child():
         ]
 
     for loop in LOOPS.values():
-        loop.parallel_from = 0
+        loop.pays_from = loop.parallel_from = 0
     wanted = everything()
     # From Python 3.12 on it warns of a fork beside threads, which Numba's are.
     warnings.simplefilter("ignore", DeprecationWarning)
