@@ -10,6 +10,7 @@ from . import pooling as pooling
 from .compiler import TABLE as TABLE
 from .compiler import warmup as warmup
 from . import adam, cross_entropy, elementary, norm, normalization, philox, pooling
+from . import adam, cross_entropy, elementary, indexing, norm, philox, pooling
 from .compiler import TABLE, warmup
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "elementary",
     "norm",
     "normalization",
+    "indexing",
+    "norm",
     "philox",
     "pooling",
     "warmup",

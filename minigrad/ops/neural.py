@@ -11,6 +11,7 @@ from . import random
 from .activations import silu
 from .creation import as_tensor, asarray, constant_like
 from .elementwise import relu, sigmoid, tanh, where
+from .elementwise import where
 from .fused import fused
 from .indexing import Array, scatter
 from .predicates import equal, is_class
@@ -62,7 +63,7 @@ def _embedding_forward(xp: Any, indices: Any, weight: Any, *, padding_idx: int |
 
 
 def _embedding_weight(
-    g: Tensor, indices: Tensor, weight_shape: tuple[int, ...], padding_idx: int | None
+    g: Tensor, indices: Tensor, *, weight_shape: tuple[int, ...], padding_idx: int | None
 ) -> Tensor:
     if padding_idx is not None:
         g = where(expand_dims(equal(indices, padding_idx), -1), 0, g)
@@ -70,7 +71,11 @@ def _embedding_weight(
     return dweight
 
 
-_embedding = Op("embedding", _embedding_forward, vjp=dict(weight=_embedding_weight))
+_embedding = Op(
+    "embedding",
+    _embedding_forward,
+    vjp=dict(weight=fused("embedding_backward", _embedding_weight)),
+)
 
 
 def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
