@@ -22,7 +22,7 @@ from .backends import Array, Backend
 from .docstrings import BelowAssignment
 from .messages import EXPLAINED, ForeignOperand, described, explain, require_alike
 from .methods import BINARY, OPS, UNARY, Methods
-from .plans import Plan, Rule, parameters_of, signature_of
+from .plans import Plan, Rule, parameters_of, runner, signature_of
 from .promotion import as_weak, common_dtype
 from .protocols import Protocols
 from .watching import Call, Observer
@@ -675,13 +675,7 @@ def _kept(plan: Plan, args: Sequence[Any], outputs: tuple[Tensor, ...]) -> tuple
 
 def _resolve(op: Op, backend: Backend) -> Callable[..., Any]:
     """Return what computes `op` on `backend`: its kernel, or the reference where there is none."""
-    kernel = backend.kernels.get(op.name)
-
-    def kernel_or_reference(xp: Any, *arrays: Any, **params: Any) -> Any:
-        out = kernel(*arrays, **params)  # type: ignore[misc]
-        return op.forward(xp, *arrays, **params) if out is NotImplemented else out
-
-    backend.runs[op] = run = op.forward if kernel is None else kernel_or_reference
+    backend.runs[op] = run = runner(op.forward, backend.kernels.get(op.name))
     return run
 
 

@@ -50,6 +50,33 @@ def signature_of(forward: Callable[..., Any]) -> inspect.Signature:
     )
 
 
+def runner(forward: Callable[..., Any], kernel: Any) -> Callable[..., Any]:
+    """Return what computes an op: its kernel, where there is one, and forward where that declines.
+
+    A kernel's pays_from is the size of the first array below which it is not asked: asking would
+    cost what many an op of a few numbers takes.
+    """
+    if kernel is None:
+        return forward
+
+    def ask_first(xp: Any, *arrays: Any, **params: Any) -> Any:
+        out = kernel(*arrays, **params)
+        return forward(xp, *arrays, **params) if out is NotImplemented else out
+
+    def measure_first(xp: Any, x: Any, *others: Any, **params: Any) -> Any:
+        if x.size < kernel.pays_from:
+            return forward(xp, x, *others, **params)
+        return ask_first(xp, x, *others, **params)
+
+    def measure_one(xp: Any, x: Any) -> Any:  # a third of the cost of packing arguments
+        return forward(xp, x) if x.size < kernel.pays_from else ask_first(xp, x)
+
+    if not getattr(kernel, "pays_from", 0):
+        return ask_first
+    positional, variadic, keywords, _ = parameters_of(forward)
+    return measure_one if len(positional) == 2 and not variadic and not keywords else measure_first
+
+
 class Rule:
     """A derivative rule of one input, or a joint one of several, and the names that it takes.
 

@@ -49,10 +49,12 @@ def on_each_backend(backend):
 def however_small(monkeypatch):
     """Let kernels compute what is so small that they would leave it to NumPy."""
     if STATUS["numba"].usable:
-        from minigrad.kernels.cpu.compiler import LOOPS
+        from minigrad.kernels.cpu.compiler import LOOPS, TABLE
 
         for loop in LOOPS:
             monkeypatch.setattr(loop, "pays_from", 0)
+        for kernel in TABLE.values():
+            monkeypatch.setattr(kernel, "pays_from", 0)
 
 
 def global_state():

@@ -74,14 +74,18 @@ CALLS: dict[str, Callable[[Any, int], Iterator[Call]]] = {}
 LOOPS: list["Loop"] = []
 
 
-def kernel(calls: Callable[[Any, int], Iterator[Call]]) -> Callable[[F], F]:
+def kernel(calls: Callable[[Any, int], Iterator[Call]], pays_from: int = 0) -> Callable[[F], F]:
     """Return a decorator that puts a function into ``TABLE`` under its own name.
+
+    ``pays_from`` is the size of its first array below which it is not even asked, because NumPy is
+    faster.
 
     ``calls(dtype, n)`` yields calls on float32 or float64 arrays with some axis of length n, which
     together run all of its loops; n may be 0.
     """
 
     def decorate(function: F) -> F:
+        function.pays_from = pays_from  # type: ignore[attr-defined]
         TABLE[function.__name__], CALLS[function.__name__] = function, calls
         return function
 

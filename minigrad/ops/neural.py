@@ -11,7 +11,6 @@ from . import random
 from .activations import silu
 from .creation import as_tensor, asarray, constant_like
 from .elementwise import relu, sigmoid, tanh, where
-from .elementwise import where
 from .fused import fused
 from .indexing import Array, scatter
 from .predicates import equal, is_class

@@ -222,3 +222,22 @@ def compute_in_a_forked_child():
 def test_a_fork_after_a_parallel_kernel():
     ran = python("import test_contract; test_contract.compute_in_a_forked_child()")
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@needs_compiler
+def test_warmup_leaves_nothing_to_compile():
+    code = """
+import numpy as np
+from minigrad.kernels import cpu
+cpu.warmup()
+def compiled():
+    return [len(f.signatures) for loop in cpu.compiler.LOOPS for f in (loop.serial, loop.parallel)]
+before = compiled()
+for name, calls in cpu.compiler.CALLS.items():
+    for dtype in cpu.compiler.FLOATS:
+        for arrays, params in calls(dtype, 3):
+            cpu.TABLE[name](*arrays, **params)
+print(compiled() == before, max(before) > 0)
+"""
+    ran = python(code)
+    assert ran.stdout == "True True\n", ran.stderr
