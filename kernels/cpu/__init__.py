@@ -9,6 +9,7 @@ from . import norm as norm
 from . import normalization as normalization
 from . import philox as philox
 from . import pooling as pooling
+from . import softmax as softmax
 from . import updates as updates
 from .compiler import TABLE as TABLE
 from .compiler import warmup as warmup

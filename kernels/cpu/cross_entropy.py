@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .compiler import Array, Call, jit, kernel, loop, plain, prange
-from .elementary import exp
-
-BLOCK = 512  # terms of a softmax denominator that are summed in the logits' own precision
-KEYS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
+from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
+from .softmax import SHORT, exponentials, rows_at_a_time
 
 
 def _calls(dtype: Any, n: int) -> Iterator[Call]:
@@ -39,7 +36,7 @@ def softmax_cross_entropy(
     labels out of range and weights that are not finite.
     """
     dtype = logits.dtype
-    if logits.ndim != 2 or dtype not in KEYS:
+    if logits.ndim != 2 or dtype not in FLOATS:
         return NotImplemented
     n, c = logits.shape
     if (
@@ -64,7 +61,6 @@ def softmax_cross_entropy(
     misses = _rows(
         n * (c + 100),  # a row costs as much as some 100 elements more
         logits,
-        logits.view(KEYS[dtype]),
         plain(labels.astype(np.int64, copy=False)),
         weight,
         int(ignore_index),
@@ -73,7 +69,6 @@ def softmax_cross_entropy(
         spread,
         loss,
         dlogits,
-        dlogits.view(KEYS[dtype]),
     )
     return NotImplemented if misses else (loss, dlogits)
 
@@ -81,7 +76,6 @@ def softmax_cross_entropy(
 @loop(parallel_from=1 << 18)
 def _rows(
     logits: Array,
-    keys: Array,
     labels: Array,
     weight: Array,
     ignore_index: int,
@@ -90,67 +84,75 @@ def _rows(
     spread: float,
     loss: Array,
     dlogits: Array,
-    out_keys: Array,
 ) -> int:
     """Fill ``loss`` and ``dlogits`` row by row; return how many labels are out of range.
 
     A row's target is ``hit`` times the weight at its label, plus ``share`` times every weight;
-    those sum to ``spread``. ``keys`` and ``out_keys`` are the bits of ``logits`` and ``dlogits``.
-    The helpers take whole arrays: views of each row made rows of 10 twice as slow, of 1,000 8 %.
+    those sum to ``spread``.
     """
     n, c = logits.shape
-    real = logits.dtype.type
+    rows = rows_at_a_time(c) if c <= SHORT else 1
     misses = 0
-    for i in prange(n):
-        label = labels[i]
-        if label == ignore_index:
-            loss[i] = 0
-            for j in range(c):
-                dlogits[i, j] = 0
-        elif label < 0 or label >= c:
-            misses += 1
-        else:
-            out_keys[i, 0] = _greatest(keys, i)
-            top = dlogits[i, 0]  # the same bits as a float
-            total = 0.0
-            for start in range(0, c, BLOCK):
-                total += _exponentials(logits, i, start, min(start + BLOCK, c), top, dlogits)
-            log_total = math.log(total)
-            cost = 0.0
-            if hit * weight[label] != 0:
-                cost += hit * weight[label] * (log_total - (logits[i, label] - top))
-            if share > 0:
-                cost += share * _weighted_cost(logits, i, top, log_total, weight)
-            loss[i] = cost
-            scale = real((hit * weight[label] + spread) / total)
-            for j in range(c):
-                dlogits[i, j] = dlogits[i, j] * scale - real(share) * weight[j]
-            dlogits[i, label] -= real(hit) * weight[label]
+    for block in prange((n + rows - 1) // rows):
+        start, stop = block * rows, min(block * rows + rows, n)
+        misses += _block(
+            logits[start:stop],
+            labels[start:stop],
+            weight,
+            ignore_index,
+            hit,
+            share,
+            spread,
+            loss[start:stop],
+            dlogits[start:stop],
+        )
     return misses
 
 
 @jit()
-def _greatest(keys: Array, i: int) -> Any:
-    """Return the bits of row i's greatest float, or of a nan there; ``keys`` are the floats' bits.
-
-    Floats order like their bits read as integers, once those of negative floats are reversed. LLVM
-    vectorises a maximum of integers and, since nan has no order, none of floats: 9 x slower.
-    """
-    integer, info = keys.dtype.type, np.iinfo(keys.dtype)
-    best = info.min
-    for j in range(keys.shape[1]):
-        best = max(best, integer(keys[i, j] ^ ((keys[i, j] >> (info.bits - 1)) & info.max)))
-    return best ^ ((best >> (info.bits - 1)) & info.max)
-
-
-@jit("reassoc")  # the sum is vectorised only if its terms may be added in another order
-def _exponentials(logits: Array, i: int, start: int, stop: int, top: Any, out: Array) -> Any:
-    """Write exp(logits - top) of a stretch of row i to ``out``; return its sum, in their dtype."""
-    total = logits.dtype.type(0)
-    for j in range(np.uint64(start), np.uint64(stop)):  # a test for j < 0 stops vectorisation
-        out[i, j] = exp(logits[i, j] - top)
-        total += out[i, j]
-    return total
+def _block(
+    logits: Array,
+    labels: Array,
+    weight: Array,
+    ignore_index: int,
+    hit: float,
+    share: float,
+    spread: float,
+    loss: Array,
+    dlogits: Array,
+) -> int:
+    """Do what `_rows` does, for rows that are handled together."""
+    real = logits.dtype.type
+    if (labels == ignore_index).all():
+        loss[:] = 0
+        dlogits[:] = 0
+        return 0
+    tops, totals = exponentials(logits, dlogits)
+    misses = 0
+    for i in range(logits.shape[0]):
+        label = labels[i]
+        if label == ignore_index:
+            loss[i] = 0
+            for j in range(logits.shape[1]):
+                dlogits[i, j] = 0
+        elif label < 0 or label >= logits.shape[1]:
+            misses += 1
+        else:
+            log_total = math.log(totals[i])
+            cost = 0.0
+            if hit * weight[label] != 0:
+                cost += hit * weight[label] * (log_total - (logits[i, label] - tops[i]))
+            scale = real((hit * weight[label] + spread) / totals[i])
+            if share > 0:
+                cost += share * _weighted_cost(logits, i, tops[i], log_total, weight)
+                for j in range(logits.shape[1]):
+                    dlogits[i, j] = dlogits[i, j] * scale - real(share) * weight[j]
+            else:
+                for j in range(logits.shape[1]):
+                    dlogits[i, j] *= scale
+            dlogits[i, label] -= real(hit) * weight[label]
+            loss[i] = cost
+    return misses
 
 
 @jit("reassoc")

@@ -11,6 +11,7 @@ from ..engine import Op, Tensor
 from .axes import axis_of, reject_unknown
 from .creation import as_tensor, constant_like
 from .elementwise import abs, elementwise, exp, sigmoid, tanh, where
+from .fused import fused
 from .piecewise import clip
 from .predicates import greater, greater_equal, less, less_equal, logical_or
 from .reals import of_reals
@@ -302,7 +303,11 @@ def _log_softmax_forward(xp: Any, x: Any, *, axis: int) -> Any:
     return narrowed(shifted - xp.log(total), x)
 
 
-def _log_softmax_x(g: Tensor, out: Tensor, axis: int) -> Tensor:
+def _softmax_x(g: Tensor, out: Tensor, *, axis: int) -> Tensor:
+    return out * (g - sum_along(g * out, axis))
+
+
+def _log_softmax_x(g: Tensor, out: Tensor, *, axis: int) -> Tensor:
     wide = widened(g)  # the sum of many g can overflow where the gradient does not
     dx: Tensor = narrowed(wide - exp(widened(out)) * sum_along(wide, axis), g)
     return dx
@@ -311,14 +316,14 @@ def _log_softmax_x(g: Tensor, out: Tensor, axis: int) -> Tensor:
 _softmax = Op(
     "softmax",
     _softmax_forward,
-    vjp=dict(x=lambda g, out, axis: out * (g - sum_along(g * out, axis))),
+    vjp=dict(x=fused("softmax_backward", _softmax_x)),
     promotes=("x",),
     floating=True,
 )
 _log_softmax = Op(
     "log_softmax",
     _log_softmax_forward,
-    vjp=dict(x=_log_softmax_x),
+    vjp=dict(x=fused("log_softmax_backward", _log_softmax_x)),
     promotes=("x",),
     floating=True,
 )

@@ -12,6 +12,7 @@ from ..methods import Axis
 from .axes import axes_of, axis_of, reject_unknown
 from .creation import as_tensor, astype, zeros_like
 from .elementwise import abs, exp, sign, where
+from .fused import fused
 from .predicates import equal, isnan, logical_or
 
 __all__ = [
@@ -276,7 +277,7 @@ def _logsumexp_forward(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool
     return narrowed(out if keepdims else xp.squeeze(out, axis), x)
 
 
-def _logsumexp_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...]) -> Tensor:
+def _logsumexp_x(g: Tensor, out: Tensor, x: Tensor, *, axis: tuple[int, ...]) -> Tensor:
     top = spread(where(equal(out, -math.inf), 0, out), x.shape, axis)
     weights = exp(where(equal(x, top), 0, x - top))  # of inf as well
     # The rounding of a large `out` cancels: they add up to 1.
@@ -286,7 +287,11 @@ def _logsumexp_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...]) -> Te
 
 
 _logsumexp = Op(
-    "logsumexp", _logsumexp_forward, vjp=dict(x=_logsumexp_x), promotes=("x",), floating=True
+    "logsumexp",
+    _logsumexp_forward,
+    vjp=dict(x=fused("logsumexp_backward", _logsumexp_x)),
+    promotes=("x",),
+    floating=True,
 )
 
 _count_nonzero = Op(
