@@ -359,7 +359,7 @@ TORCH = {
     "max_indices": lambda x, axes, **options: pooling("max_pool", return_indices=True)(
         x, axes, **options
     )[1],
-    "avg_pool": pooling("avg_pool"),
+    "avg_pool2d": pooling("avg_pool"),
     **with_keywords(functional, "adaptive_avg_pool2d interpolate"),
 }
 
@@ -436,6 +436,7 @@ ALONE = {
     "attention_weights": "a part of attention",
     **dict.fromkeys("max_unpool max_pick avg_unpool".split(), "a derivative of pooling"),
     "max_pool": "max_pool1d and max_pool2d, which are compared",
+    "avg_pool": "avg_pool1d and avg_pool2d, which are compared",
     **dict.fromkeys(("resample", "resample_back"), "a part of interpolate, and its derivative"),
     "cofactor": "a part of the determinant",
 }

@@ -13,3 +13,17 @@ from . import softmax as softmax
 from . import updates as updates
 from .compiler import TABLE as TABLE
 from .compiler import warmup as warmup
+from . import adam, cross_entropy, elementary, norm, philox, pooling, windows
+from .compiler import TABLE, warmup
+
+__all__ = [
+    "TABLE",
+    "adam",
+    "cross_entropy",
+    "elementary",
+    "norm",
+    "philox",
+    "pooling",
+    "warmup",
+    "windows",
+]

@@ -104,8 +104,11 @@ def mapped(x, matrix, lengths, sizes):
 
 
 def reference_avg(x, axes, count_include_pad=True, divisor_override=None, **options):
-    windows = windows_of(x, axes, **options)
-    matrix = mean_matrix(windows, count_include_pad, divisor_override)
+    return reference_means(x, windows_of(x, axes, **options), count_include_pad, divisor_override)
+
+
+def reference_means(x, windows, count_padding, divisor):
+    matrix = mean_matrix(windows, count_padding, divisor)
     return mapped(x, matrix, windows.lengths, windows.sizes)
 
 
@@ -269,6 +272,21 @@ POOLING = {
         ),
     ),
     "avg_pool": Row(
+        lambda x, **params: TABLE["avg_pool"](x, **params),
+        reference_means,
+        (
+            Case(
+                (Reals((2, 3, 3)),),
+                {"windows": OVERLAPPING, "count_padding": False, "divisor": None},
+            ),
+            Case((Reals((3, 5)),), {"windows": APART, "count_padding": True, "divisor": 3}),
+            Case(
+                (Reals((0, 3, 3)),),
+                {"windows": OVERLAPPING, "count_padding": True, "divisor": None},
+            ),
+        ),
+    ),
+    "avg_pool2d": Row(
         by_axes("avg_pool"),
         reference_avg,
         (
