@@ -14,11 +14,13 @@ from . import updates as updates
 from .compiler import TABLE as TABLE
 from .compiler import warmup as warmup
 from . import adam, cross_entropy, elementary, norm, philox, pooling, windows
+from . import adam, convolution, cross_entropy, elementary, norm, philox, pooling, windows
 from .compiler import TABLE, warmup
 
 __all__ = [
     "TABLE",
     "adam",
+    "convolution",
     "cross_entropy",
     "elementary",
     "norm",

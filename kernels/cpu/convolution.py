@@ -1,0 +1,312 @@
+"""Convolutions, their transposes and the gradient of their weights, as products with columns.
+
+A column is what one window sees, and a convolution the product of the weight with all columns. They
+are made for some samples at a time, or for some rows of one, in a buffer that stays in a core's
+cache and that BLAS reads while it is there; the product is written where it belongs.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
+from .windows import OVERLAPPING, Pair, pair, seen, steps
+
+BLOCK = 1 << 17  # elements of columns that are made at a time
+MANY = 96  # windows for which a product for each sample is as fast as one for several
+
+Steps = tuple[Pair, Pair, Pair, Pair]
+
+# Beside OVERLAPPING: windows that move by single points.
+_DENSE = SimpleNamespace(
+    kernel=(2, 3), stride=(1, 1), padding=(1, 0), dilation=(1, 1), lengths=(3, 4), sizes=(4, 2)
+)
+_POINTS = SimpleNamespace(
+    kernel=(1,), stride=(1,), padding=(0,), dilation=(1,), lengths=(97,), sizes=(97,)
+)
+
+
+def _random(dtype: Any, *shape: int) -> Array:
+    return np.random.default_rng(0).normal(size=shape).astype(dtype)
+
+
+def _calls(dtype: Any, n: int) -> Iterator[Call]:
+    for windows in (OVERLAPPING, _DENSE, _POINTS):
+        x, weight = _random(dtype, n, 2, *windows.lengths), _random(dtype, 4, 1, *windows.kernel)
+        yield [x, weight, _random(dtype, 4)], {"windows": windows, "groups": 2}
+
+
+def _transpose_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for windows in (OVERLAPPING, _DENSE, _POINTS):
+        y, weight = _random(dtype, n, 4, *windows.sizes), _random(dtype, 4, 1, *windows.kernel)
+        yield [y, weight, _random(dtype, 2)], {"windows": windows, "groups": 2}
+
+
+def _weight_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for windows in (OVERLAPPING, _DENSE, _POINTS):
+        x, y = _random(dtype, n, 2, *windows.lengths), _random(dtype, n, 4, *windows.sizes)
+        yield [x, y], {"windows": windows, "groups": 2}
+
+
+@kernel(_calls)
+def convolution(
+    x: Array, weight: Array, bias: Array | None = None, *, windows: Any, groups: int
+) -> Any:
+    """Return bias + Σ weight · what each window of x sees, channels cut into groups.
+
+    x (n, c, *lengths), weight (out, c / groups, *kernel), bias (out,); gives (n, out, *sizes).
+    Declines dtypes other than float32 and float64, and more than two axes.
+    """
+    if not _are_known(windows, x, weight, bias):
+        return NotImplemented
+    images = plain(x).reshape(*x.shape[:2], *pair(windows.lengths, 1))
+    out = _convolved(images, _grouped(weight, groups), bias, steps(windows), windows.sizes)
+    return out.reshape(len(x), len(weight), *windows.sizes)
+
+
+@kernel(_transpose_calls)
+def convolution_transpose(
+    y: Array, weight: Array, bias: Array | None = None, *, windows: Any, groups: int
+) -> Any:
+    """Return the transpose of `convolution` as a map of x, of y, plus bias.
+
+    y (n, out, *sizes), weight (out, c / groups, *kernel), bias (c,); gives (n, c, *lengths).
+    Declines as `convolution`.
+    """
+    if not _are_known(windows, y, weight, bias):
+        return NotImplemented
+    shape = len(y), groups * weight.shape[1], *windows.lengths
+    around = kernel, stride, padding, dilation = steps(windows)
+    images = plain(y).reshape(*y.shape[:2], *pair(windows.sizes, 1))
+    if stride == (1, 1):
+        # Points see those that saw them, through a mirrored kernel: to copy columns is faster than
+        # to add them up.
+        before = tuple(d * (k - 1) - p for k, d, p in zip(kernel, dilation, padding, strict=True))
+        mirrored = _grouped(_mirrored(weight, groups), groups)
+        around = kernel, stride, (before[0], before[1]), dilation
+        return _convolved(images, mirrored, bias, around, windows.lengths).reshape(shape)
+    matrix = np.swapaxes(_grouped(weight, groups), 1, 2)
+    fill = np.zeros(shape[1], y.dtype) if bias is None else plain(bias)
+    out = np.empty((*shape[:2], *pair(windows.lengths, 1)), y.dtype)
+    count, width = math.prod(windows.sizes), pair(windows.sizes, 1)[1]
+    size = groups * matrix.shape[1] * count
+    step = max(1, BLOCK // max(size, 1))
+    buffer = np.empty(min(step, len(y)) * size, y.dtype)
+    for first in range(0, len(y), step):
+        part = images[first : first + step]
+        part = part.reshape(len(part), groups, len(weight) // groups, count)
+        columns = buffer[: len(part) * size]
+        np.matmul(matrix, part, out=columns.reshape(len(part), *matrix.shape[:2], count))
+        _add_up(columns.size, columns, *around, width, fill, out[first : first + step])
+    return out.reshape(shape)
+
+
+@kernel(_weight_calls)
+def convolution_weight(x: Array, y: Array, *, windows: Any, groups: int) -> Any:
+    """Return the gradient of `convolution`'s weight, given x and the gradient y of its result.
+
+    x (n, c, *lengths), y (n, out, *sizes); gives (out, c / groups, *kernel). Declines as
+    `convolution`.
+    """
+    if not _are_known(windows, x, y, None):
+        return NotImplemented
+    images = plain(x).reshape(*x.shape[:2], *pair(windows.lengths, 1))
+    n, channels, count = len(y), y.shape[1], math.prod(windows.sizes)
+    shape = channels, x.shape[1] // groups, *windows.kernel
+    rows = math.prod(shape[1:])
+    y = plain(y).reshape(n, groups, channels // groups, count)
+    # In float64, since there are many blocks.
+    out = np.zeros((groups, rows, channels // groups))
+    least = max(BLOCK, rows * channels)
+    for (samples, windows_of), columns in _columns(
+        images, steps(windows), windows.sizes, groups, least
+    ):
+        part = y[samples, :, :, windows_of]
+        if columns.ndim == 3:
+            part = np.moveaxis(part, 0, 2).reshape(*out.shape[::2], columns.shape[2])
+            out += np.matmul(columns, np.swapaxes(part, 1, 2))
+        else:
+            out += np.matmul(columns, np.swapaxes(part, 2, 3)).sum(axis=0)
+    return np.swapaxes(out, 1, 2).reshape(shape).astype(x.dtype, copy=False)
+
+
+def _are_known(windows: Any, x: Array, y: Array, bias: Array | None) -> bool:
+    dtype = x.dtype
+    return (
+        dtype in FLOATS
+        and y.dtype == dtype
+        and (bias is None or bias.dtype == dtype)
+        and len(windows.kernel) <= 2
+    )
+
+
+def _grouped(weight: Array, groups: int) -> Array:
+    """Return (out, c / groups, *kernel) as (groups, out / groups, c / groups · k)."""
+    return weight.reshape(groups, len(weight) // groups, math.prod(weight.shape[1:]))
+
+
+def _mirrored(weight: Array, groups: int) -> Array:
+    """Return (out, c / groups, *kernel) as (c, out / groups, *kernel), the kernels reversed."""
+    out, channels, *kernel = weight.shape
+    weight = weight.reshape(groups, out // groups, channels, *kernel)
+    weight = np.swapaxes(weight, 1, 2).reshape(groups * channels, out // groups, *kernel)
+    return np.flip(weight, axis=tuple(range(2, weight.ndim)))
+
+
+def _convolved(
+    x: Array, matrix: Array, bias: Array | None, around: Steps, sizes: tuple[int, ...]
+) -> Array:
+    """Return the products (n, groups, out / groups, windows) of a matrix with the columns of x."""
+    groups, channels, _ = matrix.shape
+    shift = None if bias is None else bias.reshape(groups, channels, 1)
+    out = np.empty((len(x), groups, channels, math.prod(sizes)), x.dtype)
+    least = max(BLOCK, matrix.size)
+    for (samples, windows), columns in _columns(x, around, sizes, groups, least):
+        part = out[samples, :, :, windows]
+        if columns.ndim == 3:
+            together = np.matmul(matrix, columns).reshape(groups, channels, *part.shape[::3])
+            together = np.moveaxis(together, 2, 0)
+            part[...] = together if shift is None else together + shift
+        else:
+            np.matmul(matrix, columns, out=part)
+            if shift is not None:
+                part += shift
+    return out
+
+
+def _columns(
+    x: Array, around: Steps, sizes: tuple[int, ...], groups: int, block: int
+) -> Iterator[tuple[tuple[slice, slice], Array]]:
+    """Yield some samples and windows of them, and their columns: about a block of elements.
+
+    Columns are (samples, groups, c / groups · k, windows), or, where a sample has few windows,
+    those of several side by side: (groups, c / groups · k, samples · windows). The next overwrite
+    them.
+    """
+    n, channels, *lengths = x.shape
+    height, width = pair(sizes, 1)
+    kernel, stride, padding, _ = around
+    rows, together = channels * kernel[0] * kernel[1], height * width < MANY
+    points = kernel == stride == (1, 1) and padding == (0, 0) and lengths == [height, width]
+    at_once = points and not together
+    size = rows * width
+    step = max(1, block // max(size * height, 1))
+    high = height if size * height <= block else max(1, block // size)
+    buffer = np.empty(0 if at_once else min(step, n) * size * high, x.dtype)
+    for first, top in product(range(0, n, step), range(0, height, max(high, 1))):
+        part = x[first : first + step]
+        lines = min(high, height - top)
+        count = lines * width
+        key = slice(first, first + step), slice(top * width, top * width + count)
+        shape = len(part), groups, rows // groups, count
+        if at_once:
+            yield key, part.reshape(*shape[:3], height * width)[..., key[1]]
+            continue
+        columns = buffer[: len(part) * rows * count]
+        apart, down = (count, len(part) * count) if together else (rows * count, count)
+        _look(columns.size, part, *around, top, lines, width, columns, apart, down)
+        yield key, columns.reshape((*shape[1:3], len(part) * count) if together else shape)
+
+
+@loop(parallel_from=1 << 19)
+def _look(
+    x: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    top: int,
+    height: int,
+    width: int,
+    columns: Array,
+    apart: int,
+    down: int,
+) -> None:
+    """Fill columns with what ``height`` rows of windows see of x, from row ``top`` on.
+
+    Samples begin ``apart`` elements from each other, places ``down`` elements.
+    """
+    channels, places = x.shape[1], kernel[0] * kernel[1]
+    stretches = seen(kernel[1], stride[1], padding[1], dilation[1], x.shape[3], width)
+    step = np.uint64(stride[1])
+    again, shift = _shared(stride[0], dilation[0], height)
+    for plane in prange(x.shape[0] * channels):
+        sample, channel = plane // channels, plane % channels
+        base = sample * apart + channel * places * down
+        for a in range(kernel[0]):
+            for b in range(kernel[1]):
+                at = np.uint64(base + (a * kernel[1] + b) * down)
+                done = again if a > 0 else 0
+                if done > 0:
+                    above = np.uint64(base + ((a - 1) * kernel[1] + b) * down + shift * width)
+                    for t in range(np.uint64(done * width)):
+                        columns[at + t] = columns[above + t]
+                first, end, start = stretches[b, 0], stretches[b, 1], stretches[b, 2]
+                for i in range(done, height):
+                    row = (top + i) * stride[0] + a * dilation[0] - padding[0]
+                    here = at + np.uint64(i * width)
+                    if row < 0 or row >= x.shape[2]:
+                        for j in range(np.uint64(width)):
+                            columns[here + j] = 0
+                    else:
+                        inside = np.uint64(row)
+                        for j in range(first):
+                            columns[here + j] = 0
+                        for j in range(end - first):
+                            columns[here + first + j] = x[sample, channel, inside, start + j * step]
+                        for j in range(end, np.uint64(width)):
+                            columns[here + j] = 0
+
+
+@loop(parallel_from=1 << 19)
+def _add_up(
+    columns: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    width: int,
+    fill: Array,
+    out: Array,
+) -> None:
+    """Fill the channels of ``out`` and add columns where they saw it, which changes them."""
+    channels, places = out.shape[1], kernel[0] * kernel[1]
+    count = columns.size // max(1, out.shape[0] * channels * places)
+    height = count // max(width, 1)
+    stretches = seen(kernel[1], stride[1], padding[1], dilation[1], out.shape[3], width)
+    step = np.uint64(stride[1])
+    again, shift = _shared(stride[0], dilation[0], height)
+    for plane in prange(out.shape[0] * channels):
+        sample, channel = plane // channels, plane % channels
+        out[sample, channel] = fill[channel]
+        for a in range(kernel[0] - 1, -1, -1):
+            for b in range(kernel[1]):
+                at = np.uint64((plane * places + a * kernel[1] + b) * count)
+                done = again if a > 0 else 0
+                if done > 0:
+                    above = np.uint64(
+                        (plane * places + (a - 1) * kernel[1] + b) * count + shift * width
+                    )
+                    for t in range(np.uint64(done * width)):
+                        columns[above + t] += columns[at + t]
+                first, end, start = stretches[b, 0], stretches[b, 1], stretches[b, 2]
+                for i in range(done, height):
+                    row = i * stride[0] + a * dilation[0] - padding[0]
+                    here = at + np.uint64(i * width)
+                    if row >= 0 and row < out.shape[2]:
+                        inside = np.uint64(row)
+                        for j in range(end - first):
+                            out[sample, channel, inside, start + j * step] += columns[
+                                here + first + j
+                            ]
+
+
+@jit()
+def _shared(stride: int, dilation: int, height: int) -> Pair:
+    """Return of how many rows a place sees what the place above it sees so many rows later."""
+    shift = dilation // stride
+    return (max(0, height - shift), shift) if shift * stride == dilation else (0, 0)
