@@ -1,5 +1,6 @@
 """Kernels for the CPU, compiled by Numba. Importing this package imports Numba."""
 
+from . import activations as activations
 from . import cross_entropy as cross_entropy
 from . import elementary as elementary
 from . import gemm as gemm
@@ -29,3 +30,6 @@ __all__ = [
     "warmup",
     "windows",
 ]
+from . import updates as updates
+from .compiler import TABLE as TABLE
+from .compiler import warmup as warmup

@@ -50,7 +50,7 @@ def _gelu_forward(xp: Any, x: Any, *, approximate: str) -> Any:
     return x * (0.5 * erfc.forward(xp, x * -math.sqrt(0.5)))
 
 
-def _gelu_x(g: Tensor, x: Tensor, approximate: str) -> Tensor:
+def _gelu_x(g: Tensor, x: Tensor, *, approximate: str) -> Tensor:
     x = clip(x, -30, 30)  # beyond which the derivative is 0 and 1; float16 holds this one's cube
     if approximate == "tanh":
         cube = x * x * x
@@ -60,7 +60,9 @@ def _gelu_x(g: Tensor, x: Tensor, approximate: str) -> Tensor:
     return g * (0.5 * erfc(x * -math.sqrt(0.5)) + x * bell)
 
 
-_gelu = elementwise("gelu", _gelu_forward, vjp=dict(x=_gelu_x), floating=True)
+_gelu = elementwise(
+    "gelu", _gelu_forward, vjp=dict(x=fused("gelu_backward", _gelu_x)), floating=True
+)
 
 
 def gelu(x: Any, /, approximate: str = "none") -> Tensor:
@@ -80,7 +82,10 @@ def _silu_x(g: Tensor, x: Tensor) -> Tensor:
 
 
 silu = elementwise(
-    "silu", lambda xp, x: x * sigmoid.forward(xp, x), vjp=dict(x=_silu_x), floating=True
+    "silu",
+    lambda xp, x: x * sigmoid.forward(xp, x),
+    vjp=dict(x=fused("silu_backward", _silu_x)),
+    floating=True,
 )
 """x · sigmoid(x), also called swish; integers become the default dtype."""
 
@@ -98,7 +103,9 @@ def _mish_x(g: Tensor, x: Tensor) -> Tensor:
     return g * (t + x * (1 - t * t) * sigmoid(x))
 
 
-mish = elementwise("mish", _mish_forward, vjp=dict(x=_mish_x), floating=True)
+mish = elementwise(
+    "mish", _mish_forward, vjp=dict(x=fused("mish_backward", _mish_x)), floating=True
+)
 """x · tanh(softplus(x)); integers become the default dtype. Misra, "Mish" (2019)."""
 
 
@@ -110,14 +117,14 @@ def _elu_forward(xp: Any, x: Any, *, alpha: float, scale: float, rate: float) ->
     return xp.where(x > 0, scale * x, (alpha * scale) * xp.expm1(rate * xp.minimum(x, 0)))
 
 
-def _elu_x(g: Tensor, x: Tensor, alpha: float, scale: float, rate: float) -> Tensor:
+def _elu_x(g: Tensor, x: Tensor, *, alpha: float, scale: float, rate: float) -> Tensor:
     right = greater(x, 0)
     left = (alpha * scale * rate) * exp(rate * where(right, 0, x))
     return g * where(right, scale, left)
 
 
 #: scale · x for x > 0, alpha · scale · (exp(rate · x) - 1) elsewhere
-_elu = elementwise("elu", _elu_forward, vjp=dict(x=_elu_x), floating=True)
+_elu = elementwise("elu", _elu_forward, vjp=dict(x=fused("elu_backward", _elu_x)), floating=True)
 
 
 def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
@@ -150,7 +157,9 @@ def celu(x: Any, /, alpha: float = 1.0) -> Tensor:
 _leaky_relu = elementwise(
     "leaky_relu",
     of_reals(lambda xp, x, *, slope: xp.where(x > 0, x, slope * xp.minimum(x, 0))),
-    vjp=dict(x=lambda g, x, slope: where(greater(x, 0), g, slope * g)),
+    vjp=dict(
+        x=fused("leaky_relu_backward", lambda g, x, *, slope: where(greater(x, 0), g, slope * g))
+    ),
     floating=True,
 )
 
@@ -191,14 +200,15 @@ def prelu(x: Any, weight: Any, /) -> Tensor:
 
 # Pieces of lines
 
+
+def _hardtanh_x(g: Tensor, out: Tensor, *, low: float, high: float) -> Tensor:
+    return where(logical_or(less_equal(out, low), greater_equal(out, high)), 0, g)
+
+
 _hardtanh = elementwise(
     "hardtanh",
     of_reals(lambda xp, x, *, low, high: xp.minimum(xp.maximum(x, low), high)),
-    vjp=dict(
-        x=lambda g, out, low, high: where(
-            logical_or(less_equal(out, low), greater_equal(out, high)), 0, g
-        )
-    ),
+    vjp=dict(x=fused("hardtanh_backward", _hardtanh_x)),
     floating=True,
 )
 
@@ -226,19 +236,20 @@ def _hardsigmoid_forward(xp: Any, x: Any) -> Any:
 hardsigmoid = elementwise(
     "hardsigmoid",
     _hardsigmoid_forward,
-    vjp=dict(x=lambda g, x: where(less(abs(x), 3), g * (1 / 6), 0)),
+    vjp=dict(x=fused("hardsigmoid_backward", lambda g, x: where(less(abs(x), 3), g * (1 / 6), 0))),
     floating=True,
 )
 """(x + 3) / 6 limited to [0, 1], derivative 0 at ±3; integers become the default dtype."""
 
+
+def _hardswish_x(g: Tensor, x: Tensor) -> Tensor:
+    return where(less(abs(x), 3), g * (x * (1 / 3) + 0.5), where(less_equal(x, -3), 0, g))
+
+
 hardswish = elementwise(
     "hardswish",
     lambda xp, x: x * _hardsigmoid_forward(xp, x),
-    vjp=dict(
-        x=lambda g, x: where(
-            less(abs(x), 3), g * (x * (1 / 3) + 0.5), where(less_equal(x, -3), 0, g)
-        )
-    ),
+    vjp=dict(x=fused("hardswish_backward", _hardswish_x)),
     floating=True,
 )
 """x · hardsigmoid(x), derivative 0 at -3 and 1 at 3; integers become the default dtype.

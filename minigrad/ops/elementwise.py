@@ -10,6 +10,7 @@ from typing import Any
 
 from ..engine import Op, Tensor
 from .creation import astype, zeros_like
+from .fused import fused
 from .predicates import equal, greater_equal, less_equal, logical_and
 from .reals import of_reals
 
@@ -42,6 +43,7 @@ __all__ = [
 
 
 elementwise = partial(Op, elementwise=True)
+arithmetic = partial(elementwise, complex_rules=True)
 
 
 def zero(g: Tensor) -> Tensor:
@@ -62,11 +64,10 @@ def conj_of(x: Any) -> Any:
     return x.conjugate()
 
 
-absorb: Op = elementwise(
+absorb: Op = arithmetic(
     "absorb",
     lambda xp, x, a: x * xp.where(x == 0, x, a),  # a product 0·inf would be a warning
     vjp=dict(x=lambda g, a: absorb(g, conj_of(a)), a=lambda g, x: _absorb_both(g, conj_of(x))),
-    complex_rules=True,
 )
 """x · a, but 0 where x is exactly 0, whatever a is: what keeps masked branches free of nan.
 
@@ -74,29 +75,24 @@ It is bilinear, and so are its rules. Where x is 0, the result does not depend o
 cotangent that is infinite makes it so.
 """
 
-_absorb_both: Op = elementwise(
+_absorb_both: Op = arithmetic(
     "absorb_both",
     lambda xp, x, y: xp.where(y == 0, y, x) * xp.where(x == 0, x, y),
     vjp=dict(
         x=lambda g, y: _absorb_both(g, conj_of(y)), y=lambda g, x: _absorb_both(g, conj_of(x))
     ),
-    complex_rules=True,
 )
 
-where: Op = Op(
+where: Op = arithmetic(
     "where",
     lambda xp, condition, x, y: xp.where(condition, x, y),
     vjp=dict(
         x=lambda g, condition: where(condition, g, 0),
         y=lambda g, condition: where(condition, 0, g),
     ),
-    elementwise=True,
     promotes=("x", "y"),
-    complex_rules=True,
 )
 """x where condition is true, y elsewhere; the three broadcast. The other branch has gradient 0."""
-
-arithmetic = partial(elementwise, complex_rules=True)
 
 add = arithmetic("add", lambda xp, x, y: x + y, vjp=dict(x=lambda g: g, y=lambda g: g))
 """x + y, broadcast, in the dtype of both together."""
@@ -225,7 +221,10 @@ sqrt = elementwise(
 """The square root: nan below 0, the derivative at 0 inf; integers become the default dtype."""
 
 tanh = elementwise(
-    "tanh", lambda xp, x: xp.tanh(x), vjp=dict(x=lambda g, out: g * (1 - out * out)), floating=True
+    "tanh",
+    lambda xp, x: xp.tanh(x),
+    vjp=dict(x=fused("tanh_backward", lambda g, out: g * (1 - out * out))),
+    floating=True,
 )
 """The hyperbolic tangent, derivative 1 - tanh²; integers become the default dtype."""
 
@@ -238,7 +237,7 @@ def _sigmoid_forward(xp: Any, x: Any) -> Any:
 sigmoid = elementwise(
     "sigmoid",
     of_reals(_sigmoid_forward),
-    vjp=dict(x=lambda g, out: g * (out * (1 - out))),
+    vjp=dict(x=fused("sigmoid_backward", lambda g, out: g * (out * (1 - out)))),
     floating=True,
 )
 """1 / (1 + exp(-x)) without overflow, derivative s · (1 - s); integers become the default dtype."""
@@ -246,6 +245,6 @@ sigmoid = elementwise(
 relu = elementwise(
     "relu",
     of_reals(lambda xp, x: xp.maximum(x, 0)),
-    vjp=dict(x=lambda g, out: where(less_equal(out, 0), 0, g)),
+    vjp=dict(x=fused("relu_backward", lambda g, out: where(less_equal(out, 0), 0, g))),
 )
 """max(x, 0); the derivative at 0 is 0."""

@@ -16,6 +16,7 @@ import numpy as np
 from ..engine import Op, Tensor
 from .creation import zeros_like
 from .elementwise import absorb, elementwise, exp, log, sigmoid, where
+from .fused import fused
 from .predicates import equal, greater, isnan, less_equal, logical_and
 from .reals import require_reals
 from .reductions import narrowed, widened
@@ -126,11 +127,19 @@ def _bell(x: Tensor) -> Tensor:
     return (2 / math.sqrt(math.pi)) * exp(-(x * x))
 
 
-erf = elementwise("erf", _erf_forward, vjp=dict(x=lambda g, x: absorb(g, _bell(x))), floating=True)
+erf = elementwise(
+    "erf",
+    _erf_forward,
+    vjp=dict(x=fused("erf_backward", lambda g, x: absorb(g, _bell(x)))),
+    floating=True,
+)
 """The error function 2/√π ∫₀ˣ exp(-t²) dt, to 1.2 ulp; integers become the default dtype."""
 
 erfc = elementwise(
-    "erfc", _erfc_forward, vjp=dict(x=lambda g, x: absorb(g, -_bell(x))), floating=True
+    "erfc",
+    _erfc_forward,
+    vjp=dict(x=fused("erfc_backward", lambda g, x: absorb(g, -_bell(x)))),
+    floating=True,
 )
 """1 - erf(x), to 4 ulp also where it is tiny; integers become the default dtype."""
 
@@ -345,7 +354,7 @@ def _softplus_forward(xp: Any, x: Any, *, beta: float) -> Any:
 _softplus = elementwise(
     "softplus",
     _softplus_forward,
-    vjp=dict(x=lambda g, x, beta: absorb(g, sigmoid(x * beta))),
+    vjp=dict(x=fused("softplus_backward", lambda g, x, *, beta: absorb(g, sigmoid(x * beta)))),
     floating=True,
 )
 
