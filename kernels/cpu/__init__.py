@@ -16,6 +16,7 @@ from .compiler import TABLE as TABLE
 from .compiler import warmup as warmup
 from . import adam, cross_entropy, elementary, norm, philox, pooling, windows
 from . import adam, convolution, cross_entropy, elementary, norm, philox, pooling, windows
+from . import adam, cross_entropy, elementary, norm, normalization, philox, pooling, reductions
 from .compiler import TABLE, warmup
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "norm",
     "philox",
     "pooling",
+    "reductions",
     "warmup",
     "windows",
 ]
