@@ -35,3 +35,6 @@ __all__ = [
 from . import updates as updates
 from .compiler import TABLE as TABLE
 from .compiler import warmup as warmup
+from . import updates as updates
+from .compiler import TABLE as TABLE
+from .compiler import warmup as warmup
