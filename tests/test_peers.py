@@ -429,7 +429,9 @@ ALONE = {
         "sgd_update adagrad_update rmsprop_update adam_update scale_update".split(),
         "a step of an optimizer",
     ),
-    **dict.fromkeys(("total_norm", "total_p_norm"), "a part of the clipping of gradients"),
+    **dict.fromkeys(
+        ("total_norm", "total_p_norm", "limit_update"), "a part of the clipping of gradients"
+    ),
     **dict.fromkeys("rnn lstm gru".split(), "a part of a layer: test_torch_modules.py"),
     "cross_entropy_target": "a part of the loss",
     **dict.fromkeys(("normalize", "rms_normalize"), "a part of the normalizations"),

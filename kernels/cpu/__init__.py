@@ -1,6 +1,7 @@
 """Kernels for the CPU, compiled by Numba. Importing this package imports Numba."""
 
 from . import activations as activations
+from . import clipping as clipping
 from . import cross_entropy as cross_entropy
 from . import elementary as elementary
 from . import gemm as gemm

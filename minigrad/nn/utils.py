@@ -9,7 +9,7 @@ import numpy as np
 from ..engine import Tensor, no_grad
 from ..ops import updates
 from ..ops.creation import zeros
-from ..ops.piecewise import clip, minimum
+from ..ops.piecewise import minimum
 
 __all__ = [
     "clip_grad_norm_",
@@ -69,7 +69,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     with no_grad():
         for g in grads:
             bound = min(limit, float(np.finfo(g.dtype).max))  # float16 holds no 1e5
-            updates.assign(g, clip(g, -bound, bound))
+            updates.limit_update(g, limit=bound)
 
 
 def _norm(tensors: list[Tensor], norm_type: float, error_if_nonfinite: bool) -> Tensor:

@@ -19,6 +19,7 @@ __all__ = [
     "adagrad_update",
     "adam_update",
     "assign",
+    "limit_update",
     "rmsprop_update",
     "scale_update",
     "sgd_update",
@@ -250,3 +251,12 @@ def _scale_forward(xp: Any, g: Any, factor: Any) -> None:
 
 scale_update = Op("scale_update", _scale_forward, outputs=(), writes=("g",))
 """g *= factor, a float64 0-d array, rounded once."""
+
+
+def _limit_forward(xp: Any, g: Any, *, limit: float) -> None:
+    xp.maximum(g, -limit, out=g)
+    xp.minimum(g, limit, out=g)
+
+
+limit_update = Op("limit_update", _limit_forward, outputs=(), writes=("g",))
+"""Limit every element of g to [-limit, limit]; limit fits into g's dtype."""

@@ -206,7 +206,16 @@ UPDATES = {
     "scale_update": Row(
         updated("scale_update", 0),
         lambda g, factor: g * factor,
-        tuple(Case((Reals(shape), *hypers(0.3))) for shape in SHAPES),
+        tuple(Case((Reals(shape), *hypers(factor))) for shape in SHAPES for factor in (0.3, 1.0)),
+        order=0,
+        writes=(0,),
+    ),
+    "limit_update": Row(
+        updated("limit_update", 0),
+        lambda g, limit: np.clip(g, -limit, limit),
+        tuple(
+            Case((Reals(shape),), {"limit": limit}) for shape in SHAPES for limit in (0.0, 0.5, 9.0)
+        ),
         order=0,
         writes=(0,),
     ),
