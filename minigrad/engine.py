@@ -370,7 +370,7 @@ class Tensor(Protocols, Methods):
 
     def _written(self) -> None:
         """Note that this memory has changed."""
-        self._write_record()[0] = tick()
+        (self._writes or self._write_record())[0] = tick()
 
     def _tracked_node(self, wanted_for: str) -> Node:
         """Return the tensor's node; without one, RuntimeError says why there is none."""
