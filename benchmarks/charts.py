@@ -1,10 +1,12 @@
-"""The results of compare.py as SVG, in plain Python."""
+"""The results of run.py as SVG, in plain Python."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+import mnist
 import report
 from operations import PASSES, SIZES
 from training import FLOOR
@@ -16,9 +18,11 @@ STYLE = """
   .line { stroke: #d0d7de } .even { stroke: #59636e }
   text { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif }
   .title { font-size: 16px; font-weight: 600 } .small { font-size: 11px } .bold { font-weight: 600 }
-  .halo { paint-order: stroke; stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round }
+  .halo { stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round }
   .own { fill: #0969da } .own2 { fill: #54aeff } .own3 { fill: #1a7f37 }
   .peer { fill: #bc4c00 } .peer2 { fill: #e08b3e } .peer3 { fill: #8250df }
+  .floor { fill: #8c959f } .curve { fill: none; stroke-width: 2 }
+  .curve.own { stroke: #0969da } .curve.own2 { stroke: #54aeff } .curve.peer { stroke: #bc4c00 }
   @media (prefers-color-scheme: dark) {
     .ground { fill: #0d1117; stroke: #3d444d } .text { fill: #f0f6fc } .faint { fill: #9198a1 }
     .halo { stroke: #0d1117 }
@@ -29,6 +33,7 @@ COLOURS = {
     "numba": "own",
     "numpy": "own2",
     "cupy": "own3",
+    FLOOR: "floor",
     "torch": "peer",
     "torch.compile": "peer2",
     "jax": "peer3",
@@ -42,9 +47,13 @@ MARKS = {
 
 
 def label(x: float, y: float, said: str, kind: str = "text", anchor: str = "start") -> str:
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(said)}</text>'
-    )
+    """Return a text; with "halo" in its kind it stands on ground of its own."""
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    below = ""
+    if kind.endswith(" halo"):
+        below = f'<text class="{kind}" aria-hidden="true" {place}>{escape(said)}</text>'
+        kind = kind.removesuffix(" halo")
+    return f'{below}<text class="{kind}" {place}>{escape(said)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
@@ -88,109 +97,187 @@ def ticks(highest: float) -> list[float]:
     return [i * step for i in range(math.ceil(highest / step) + 1)]
 
 
-def training_chart(result: dict[str, Any]) -> str:
-    """Return bars for each batch size: multiples of the floor, or µs where there is no floor."""
-    rows = result["training"]["batches"]
-    to_floor = all(FLOOR in row["us"] for row in rows)
-    values = [
-        {name: row["to_floor"][name] for name in row["us"] if name != FLOOR}
-        if to_floor
-        else row["us"]
-        for row in rows
-    ]
-    left, right, y = 150, WIDTH - MARGIN - 130, 62.0
-    marks = ticks(max(max(row.values()) for row in values))
+def steps(result: dict[str, Any]) -> str:
+    """Return bars for each network and batch size: times as multiples of PyTorch's."""
+    rows = result["found"]["rows"]
+    left, right, y = 170, WIDTH - MARGIN - 150, 62.0
+    marks = ticks(max(max(row["ratio"].values()) for row in rows))
     unit = (right - left) / marks[-1]
     top, bars = y, []
-    for row, times in zip(rows, values, strict=True):
-        floor = f"floor {report.micro(row['us'][FLOOR])} µs" if to_floor else ""
-        bars.append(label(MARGIN, y + 16, f"batch {row['batch']:,}", "text bold"))
-        bars.append(label(MARGIN, y + 32, floor, "faint small"))
-        for name, value in sorted(times.items(), key=lambda item: item[1]):
-            own = COLOURS.get(name, "faint").startswith("own")
-            said = f"minigrad, {name}" if own else name
-            shown = f"{value:.2f} ×" if to_floor else f"{report.micro(value)} µs"
+    for row in rows:
+        bars.append(label(MARGIN, y + 12, row["net"], "text bold"))
+        bars.append(label(MARGIN, y + 28, f"batch {row['batch']:,}", "faint small"))
+        for name, value in sorted(row["ratio"].items(), key=lambda item: item[1]):
             bars += [
-                f'<rect class="{COLOURS.get(name, "faint")}" x="{left}" y="{y:.1f}" '
+                f'<rect class="{COLOURS[name]}" x="{left}" y="{y:.1f}" '
                 f'width="{value * unit:.1f}" height="{BAR - 4}" rx="2"/>',
-                label(left + value * unit + 6, y + 12, f"{shown}  {said}", "text small halo"),
+                label(
+                    left + value * unit + 6,
+                    y + 12,
+                    f"{value:.2f}  {report.named(name)}",
+                    "text small halo",
+                ),
             ]
             y += BAR
-        y = max(y, y + 40 - BAR * len(times)) + 14
+        y += max(14, 40 - BAR * len(row["ratio"]))
     axis = []
     for mark in marks:
-        axis.append(line(left + mark * unit, top - 6, left + mark * unit, y - 8, "line"))
-        axis.append(label(left + mark * unit, y + 8, f"{mark:g}", "faint small", "middle"))
-    if to_floor:
-        axis.append(line(left + unit, top - 6, left + unit, y - 8, "even"))
-    axis_title = (
-        "time of a step / floor (1: BLAS and one pass of Adam)" if to_floor else "µs a step"
-    )
-    axis.append(label((left + right) / 2, y + 28, axis_title, "faint small", "middle"))
-    title = f"A training step of {result['training']['network']}: shorter is faster"
-    return picture(title, y + 32, axis + bars, result)
+        at = left + mark * unit
+        axis.append(line(at, top - 6, at, y - 8, "even" if mark == 1 else "line"))
+        axis.append(label(at, y + 8, f"{mark:g}", "faint small", "middle"))
+    bases = sorted({report.named(row["base"]) for row in rows})
+    said = f"time of a step / that of {', '.join(bases)}"
+    axis.append(label((left + right) / 2, y + 28, said, "faint small", "middle"))
+    return picture("A training step: shorter is faster", y + 32, axis + bars, result)
 
 
-def ops_chart(result: dict[str, Any], backend: str) -> str:
-    """Return a dot for each op, size and pass: the backend's time / the base's, on a log axis.
-
-    Ops that run the same code on both are one row, which shows the noise.
-    """
-    base, table = result["ops"]["base"], report.table_of_ops(result, backend)
-    rows: list[tuple[str, list[tuple[str, float]]]] = [
-        (op, [(MARKS[key], ratio) for key, ratio in ratios.items()])
-        for op, ratios in table.items()
-        if report.runs_own_code(result, backend, op)
-    ]
-    others = [op for op in table if not report.runs_own_code(result, backend, op)]
-    if others:
-        dots = [(MARKS[key], ratio) for op in others for key, ratio in table[op].items()]
-        rows.append((f"same code: {len(others)} ops", dots))
-    ratios = [ratio for _, dots in rows for _, ratio in dots]
+def dots(
+    heading: str,
+    said: str,
+    rows: list[tuple[str, list[tuple[str, float]]]],
+    legend: dict[str, str],
+    result: dict[str, Any],
+) -> str:
+    """Return rows of dots (kind, ratio) on an axis of powers of two; legend: kind -> meaning."""
+    ratios = [ratio for _, found in rows for _, ratio in found]
     low = min(-1, math.floor(math.log2(min(ratios))))
     high = max(1, math.ceil(math.log2(max(ratios))))
-    left, right, y = 190, WIDTH - MARGIN - 20, 84.0
+    left, right, y = 300, WIDTH - MARGIN - 20, 84.0
     unit = (right - left) / (high - low)
 
     def x(ratio: float) -> float:
         return left + (math.log2(ratio) - low) * unit
 
-    top, dots_drawn = y, []
-    for name, dots in rows:
-        dots_drawn.append(label(left - 12, y + 4, name, "text", "end"))
-        dots_drawn.append(line(left, y, right, y, "line"))
-        dots_drawn += [
+    top, drawn = y, []
+    for name, found in rows:
+        drawn.append(label(left - 12, y + 4, name, "text small", "end"))
+        drawn.append(line(left, y, right, y, "line"))
+        drawn += [
             f'<circle class="{kind}" cx="{x(ratio):.1f}" cy="{y:.1f}" r="4.5" fill-opacity="0.8"/>'
-            for kind, ratio in dots
+            for kind, ratio in found
         ]
-        y += 24
+        y += 18
     axis, every = [], max(1, math.ceil((high - low) / 10))
     for power in range(low, high + 1):
         at = x(2.0**power)
-        axis.append(line(at, top - 12, at, y - 10, "line" if power else "even"))
+        axis.append(line(at, top - 12, at, y - 6, "line" if power else "even"))
         if power % every == 0:
-            said = f"{2**power}" if power >= 0 else f"1/{2**-power}"
-            axis.append(label(at, y + 6, said, "faint small", "middle"))
-    said = f"time on {backend} / time on {base} (left of 1: {backend} is faster)"
-    axis.append(label((left + right) / 2, y + 26, said, "faint small", "middle"))
-    legend, at = [], float(MARGIN)
-    for (size, direction), kind in MARKS.items():
-        legend.append(f'<circle class="{kind}" cx="{at + 5:.1f}" cy="56" r="4.5"/>')
-        legend.append(label(at + 14, 60, f"{size}, {direction}", "text small"))
-        at += 34 + 6.2 * len(f"{size}, {direction}")
-    title = f"Operations with kernels: {backend} beside {base}"
-    return picture(title, y + 30, axis + legend + dots_drawn, result)
+            mark = f"{2**power}" if power >= 0 else f"1/{2**-power}"
+            axis.append(label(at, y + 10, mark, "faint small", "middle"))
+    axis.append(label((left + right) / 2, y + 30, said, "faint small", "middle"))
+    at, meanings = float(MARGIN), []
+    for kind, meaning in legend.items():
+        meanings.append(f'<circle class="{kind}" cx="{at + 5:.1f}" cy="56" r="4.5"/>')
+        meanings.append(label(at + 14, 60, meaning, "text small"))
+        at += 34 + 6.2 * len(meaning)
+    return picture(heading, y + 34, axis + meanings + drawn, result)
+
+
+def ops(result: dict[str, Any], backend: str) -> str:
+    """Return a dot for each op, size and pass: the backend's time / the base's.
+
+    Ops that run the same code on both are one row, which shows the noise.
+    """
+    found, base = result["found"], result["found"]["base"]
+    rows: list[tuple[str, list[tuple[str, float]]]] = []
+    same: list[tuple[str, float]] = []
+    for op, ratios in report.ratios_of_ops(found, backend).items():
+        marked = [(MARKS[key], ratio) for key, ratio in ratios.items()]
+        if report.runs_own_code(found, op):
+            rows.append((op, marked))
+        else:
+            same += marked
+    if same:
+        rows.append(("the same code on both", same))
+    return dots(
+        f"Operations with kernels: {backend} beside {base}",
+        f"time on {backend} / time on {base} (left of 1: {backend} is faster)",
+        rows,
+        {kind: ", ".join(key) for key, kind in MARKS.items()},
+        result,
+    )
+
+
+def kernels(result: dict[str, Any]) -> str:
+    """Return a dot for each kernel and each of the others: numba's time / theirs."""
+    rows: list[tuple[str, list[tuple[str, float]]]] = []
+    kinds = {"numpy": "own2", "torch": "peer", "jax": "peer3"}
+    most = max(row["threads"] for row in result["found"]["rows"])
+    for row in result["found"]["rows"]:
+        beside = [(kinds[k], ratio) for k, ratio in row["ratio"].items() if k in kinds]
+        if row["threads"] == most and beside:
+            rows.append((row["case"], beside))
+    return dots(
+        "Kernels on all threads: minigrad's numba backend beside the others",
+        "time / that of the other (left of 1: minigrad is faster)",
+        rows,
+        {kind: f"beside {report.named(name)}" for name, kind in kinds.items()},
+        result,
+    )
+
+
+def curves(result: dict[str, Any]) -> str:
+    """Return the accuracy of each contestant over the seconds that it trained."""
+    found = result["found"]
+    took = mnist.totals(found)
+    left, right, top, bottom = 80, WIDTH - MARGIN - 120, 64.0, 300.0
+    every = [a for name in took for a in found["contestants"][name]["accuracy"]]
+    low = math.floor(100 * min(every))
+    high = max(low + 1, math.ceil(100 * max(every)))
+    across = ticks(max(took.values()))
+
+    def x(seconds: float) -> float:
+        return left + (right - left) * seconds / across[-1]
+
+    def y(accuracy: float) -> float:
+        return bottom - (bottom - top) * (100 * accuracy - low) / (high - low)
+
+    parts = []
+    for mark in across:
+        parts.append(line(x(mark), top, x(mark), bottom, "line"))
+        parts.append(label(x(mark), bottom + 18, f"{mark:g}", "faint small", "middle"))
+    for percent in range(low, high + 1, max(1, (high - low) // 8)):
+        parts.append(line(left, y(percent / 100), right, y(percent / 100), "line"))
+        parts.append(label(left - 8, y(percent / 100) + 4, f"{percent} %", "faint small", "end"))
+    parts.append(
+        label((left + right) / 2, bottom + 38, "seconds of training", "faint small", "middle")
+    )
+    for name in took:
+        rows, kind, spent = found["contestants"][name], COLOURS[name], 0.0
+        points = []
+        for seconds, accuracy in zip(rows["seconds"], rows["accuracy"], strict=True):
+            spent += seconds
+            points.append((x(spent), y(accuracy)))
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        parts.append(f'<polyline class="curve {kind}" points="{path}"/>')
+        parts += [f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="4"/>' for a, b in points]
+        last, height = points[-1]
+        parts.append(label(last + 8, height + 4, report.named(name), "text small halo"))
+    heading = f"{found['data']}, {found['epochs']} epochs: accuracy on the test set"
+    return picture(heading, bottom + 44, parts, result)
+
+
+def charts_of(result: dict[str, Any]) -> dict[str, Callable[[], str]]:
+    """Return what can be drawn of a part's results, by file name."""
+    found, part = result["found"], result["part"]
+    if part == "mnist" and mnist.totals(found):
+        return {"mnist.svg": lambda: curves(result)}
+    if not found.get("rows"):
+        return {}
+    if part == "ops":
+        names = report.backends(found)
+        return {
+            "ops.svg" if len(names) == 1 else f"ops-{name}.svg": lambda name=name: ops(result, name)
+            for name in names
+        }
+    if part == "step" and any(set(row["ratio"]) - {FLOOR} for row in found["rows"]):
+        return {"step.svg": lambda: steps(result)}
+    if part == "kernels" and any(row["ratio"] for row in found["rows"]):
+        return {"kernels.svg": lambda: kernels(result)}
+    return {}
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
-    """Write training.svg and ops.svg (ops-BACKEND.svg for more than one backend) to a folder."""
-    pictures = {}
-    if report.trained(result):
-        pictures["training.svg"] = training_chart(result)
-    if result.get("ops", {}).get("rows"):
-        names = report.backends(result)
-        for name in names:
-            file = "ops.svg" if len(names) == 1 else f"ops-{name}.svg"
-            pictures[file] = ops_chart(result, name)
-    for name, svg in pictures.items():
-        (folder / name).write_text(svg, encoding="utf-8")
+    """Write the charts of a part's results to a folder."""
+    for name, chart in charts_of(result).items():
+        (folder / name).write_text(chart(), encoding="utf-8")

@@ -6,25 +6,18 @@ both sides a buffer counts once, however many views of it are kept, and whole, h
 view. The inputs of an operation count where they are saved, since in a network they are results of
 others; the batch, the parameters and the buffers of a model, which the caller has anyway, do not.
 Needs PyTorch (the `compare` extra) for its half.
-
-    python benchmarks/memory.py [--only "relu;linear"] [--json PATH]
-    python benchmarks/memory.py --markdown benchmarks/results/memory.json
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from facts import anonymous, facts
-from turns import cores
+from arena import Arena, say
+from targets import Verdict
 
-RESULTS = Path(__file__).resolve().parent / "results" / "memory.json"
+QUICK = ("x * y", "linear", "max_pool2d")
+GOAL = "bytes on the tape beside PyTorch"
 
 
 @dataclass(frozen=True)
@@ -459,7 +452,7 @@ def of_torch(case: Row | Model) -> int:
     return kept_by_torch(lambda: call(torch, torch.nn.functional, *xs))
 
 
-# The command
+# The comparison
 
 
 def cases() -> dict[str, tuple[str, Row | Model]]:
@@ -468,9 +461,9 @@ def cases() -> dict[str, tuple[str, Row | Model]]:
     return {case.name: (family, case) for family, rows in families.items() for case in rows}
 
 
-def measure(names: Iterable[str], with_torch: bool = True) -> list[dict[str, Any]]:
+def rows(names: Iterable[str], with_torch: bool) -> list[dict[str, Any]]:
     """Return what both keep, in bytes, row by row."""
-    known, rows = cases(), []
+    known, found = cases(), []
     for name in names:
         family, case = known[name]
         shapes = ["×".join(map(str, array.shape)) for array in drawn(case.inputs)]
@@ -478,68 +471,19 @@ def measure(names: Iterable[str], with_torch: bool = True) -> list[dict[str, Any
         row["minigrad"] = of_minigrad(case)
         if with_torch:
             row["torch"] = of_torch(case)
-        rows.append(row)
-    return rows
+        found.append(row)
+    return found
 
 
-def in_words(count: int | None) -> str:
-    """Return bytes in KiB, or as they are where they are few."""
-    if count is None:
-        return "not installed"
-    return f"{count} B" if count < 1024 else f"{count / 1024:,.1f} KiB"
+def measure(arena: Arena, found: dict[str, Any]) -> None:
+    """Fill `found` with what both keep."""
+    say("memory: what the tape keeps")
+    found["rows"] = rows(QUICK if arena.quick else cases(), "torch" in arena.peers)
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """Return the tables of a run, one for each family."""
-    lines: list[str] = []
-    for family in dict.fromkeys(row["family"] for row in result["rows"]):
-        lines += [f"## {family}", "", "| | of | minigrad | PyTorch |", "| --- | --- | --: | --: |"]
-        for row in result["rows"]:
-            if row["family"] == family:
-                ours, theirs = in_words(row["minigrad"]), in_words(row.get("torch"))
-                lines.append(f"| `{row['name']}` | {row['inputs']} | {ours} | {theirs} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    summary, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", metavar="NAMES", help="these rows, with semicolons between them")
-    parser.add_argument(
-        "--json", type=Path, metavar="PATH", help=f"where results go (results/{RESULTS.name})"
-    )
-    parser.add_argument("--markdown", type=Path, metavar="RESULTS", help="print a run's tables")
-    options = parser.parse_args(arguments)
-    wanted, known = options.only.split(";") if options.only else list(cases()), cases()
-    if unknown := [name for name in wanted if name not in known]:
-        parser.error(f"unknown rows: {', '.join(unknown)}; known: {'; '.join(known)}")
-    options.names = [name for name in known if name in wanted]
-    return options
-
-
-def main() -> int:
-    options = parsed(None)
-    if options.markdown:
-        print(markdown(json.loads(options.markdown.read_text(encoding="utf-8"))))
-        return 0
-    has_torch = find_spec("torch") is not None
-    result = {
-        "schema": 1,
-        **facts(cores(), cores()),
-        "rows": measure(options.names, has_torch),
-    }
-    print(markdown(result))
-    path = options.json or (None if options.only else RESULTS)
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-        path.write_text(anonymous(text), encoding="utf-8")
-        print(f"written: {path}", file=sys.stderr)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def verdicts(found: dict[str, Any]) -> list[Verdict]:
+    return [
+        Verdict(GOAL, row["name"], row["minigrad"] / row["torch"], 1.0)
+        for row in found["rows"]
+        if row.get("torch")
+    ]

@@ -1,6 +1,8 @@
-"""Every op of the sample table as a task, small and large, forward and forward and backward.
+"""Every op of the sample table with a kernel: small and large, forward and forward and backward.
 
-Small is as the op's row gives it, large is scaled to about a million elements.
+Small is as the op's row gives it, large is scaled to about a million elements. On the CPU an op
+without a kernel runs the same code on every backend: of these some are measured, to show the noise.
+What seems to lose is measured again, for longer, and the second figures count.
 
 The cases are those of tests/samples/. Of a row's cases one is taken: of at most two axes, with
 the largest input. It is scaled by multiplying every length above 1, in the inputs and in params
@@ -9,17 +11,30 @@ that are lengths, by one factor; lengths that were equal stay equal, so the call
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+from arena import Arena, say
+from targets import Verdict
+from turns import Contestant, Failed, Lost, take_turns
+
 LARGE = 1 << 20  # elements of the largest array
 SIZES = ("small", "large")
 FORWARD, BACKWARD = "forward", "forward + backward"
 PASSES = (FORWARD, BACKWARD)
+
+QUICK = ("multiply", "exp", "softmax_cross_entropy", "isnan")
+CONTROLS = 12  # ops that run the same code on all backends
+MOST_LOST = 3  # processes of one backend
+
+# The most that an op with a kernel may take of the time without it: 0.95 of the speed.
+GOAL, TARGET = "an op with a kernel beside {}", round(1 / 0.95, 2)
 
 # Params that are lengths, or made of lengths.
 LENGTHS = {"shape", "size", "num", "rows", "columns", "classes", "num_classes", "start"}
@@ -217,26 +232,26 @@ def directions(op: str) -> tuple[str, ...]:
     return PASSES if has_derivative else (FORWARD,)
 
 
-def described(op: str, backend: str, make: Callable[..., Any]) -> dict[str, Any]:
-    """Return what is measured of an op, the shapes, and which kernels of the backend take part."""
-    import minigrad as mg
-
+def described(op: str) -> dict[str, Any]:
+    """Return what can be measured of an op: the passes, and the shapes by size."""
     chosen = plan(op)
-    shapes: dict[str, Any] = {}
-    used: set[str] = set()
-    for size in chosen.cases:
-        shapes[size] = [list(a.shape) for a in drawn(op, size) if a is not None]
-        for direction in directions(op):
-            call = make(op, size, direction, backend)
-            with mg.profile() as profile:
-                call()
-            used |= {name for name, _ in profile.rows}
     return {
         "passes": list(directions(op)),
-        "shapes": shapes,
+        "shapes": {
+            size: [list(a.shape) for a in present(case)] for size, case in chosen.cases.items()
+        },
         "small_only": chosen.reason,
-        "kernels": sorted(used & set(mg.backends.get(backend).kernels)),
     }
+
+
+def kernels_of(op: str, backend: str) -> list[str]:
+    """Return the kernels of a backend that take part in an op, forward or backward."""
+    import minigrad as mg
+
+    with mg.profile() as profile:
+        for direction in directions(op):
+            build(op, "small", direction, backend)()
+    return sorted({name for name, _ in profile.rows} & set(mg.backends.get(backend).kernels))
 
 
 def tasks(op: str, description: dict[str, Any]) -> list[str]:
@@ -251,7 +266,7 @@ def tasks(op: str, description: dict[str, Any]) -> list[str]:
 def contestant(backend: str) -> tuple[Callable[[str], Callable[[], Any]], Callable[[], None]]:
     """Return the tasks of a backend by name, as `turns.serve` wants them.
 
-    `OP|SIZE|PASS` runs it; `OP|describe` returns its description.
+    `OP|SIZE|PASS` runs it; `OP|describe` returns its description, `OP|kernels` what takes part.
     """
     import numpy as np
 
@@ -268,7 +283,130 @@ def contestant(backend: str) -> tuple[Callable[[str], Callable[[], Any]], Callab
     def task(name: str) -> Callable[[], Any]:
         op, *rest = name.split("|")
         if rest == ["describe"]:
-            return lambda: described(op, backend, make)
+            return lambda: described(op)
+        if rest == ["kernels"]:
+            return lambda: kernels_of(op, backend)
         return make(op, *rest, backend)
 
     return task, mg.backends.get(backend).synchronize
+
+
+# The comparison
+
+
+def measure(arena: Arena, found: dict[str, Any]) -> None:
+    """Fill `found` with the ops' times; the first backend is what the others are compared with.
+
+    A process that is lost is started again; Lost when that happens to a backend too often.
+    """
+    ops = arena.ops or list(QUICK if arena.quick else names())
+    base, *others = arena.backends
+    found.update(base=base, rows=[], same_code=[], unmeasured={}, small_only={}, failed=[])
+    with ExitStack() as stack:
+        playing: dict[str, Contestant] = {}
+        lost: Counter[str] = Counter()
+
+        def start(name: str) -> None:
+            playing[name] = stack.enter_context(arena.start("ops", name))
+
+        def failed(op: str, backend: str, error: Failed | Lost) -> None:
+            found["failed"].append({"op": op, "backend": backend, "reason": str(error)})
+            if isinstance(error, Lost):
+                lost[backend] += 1
+                if lost[backend] == MOST_LOST:
+                    raise error
+                start(backend)
+
+        def ask(op: str, backend: str, what: str) -> Any:
+            try:
+                return playing[backend].run(f"{op}|{what}")["value"]
+            except (Failed, Lost) as error:
+                failed(op, backend, error)
+                return None
+
+        for name in arena.backends:
+            start(name)
+        say("ops: what has kernels")
+        plans, kernels = {}, {}
+        for op in ops:
+            try:
+                plans[op] = playing[base].run(f"{op}|describe")["value"]
+            except Failed as error:
+                found["unmeasured"][op] = str(error).partition(": ")[2]
+                continue
+            except Lost as error:
+                failed(op, base, error)
+                continue
+            if reason := plans[op]["small_only"]:
+                found["small_only"][op] = reason
+            kernels[op] = {name: ask(op, name, "kernels") for name in others}
+        for number, op in enumerate(chosen := chosen_of(plans, kernels, others, found), 1):
+            say(f"ops: {op} ({number} of {len(chosen)})")
+            plan = plans[op] | {"kernels": {k: used for k, used in kernels[op].items() if used}}
+            rows = compared(arena, playing, op, plan, failed, 1)
+            if plan["kernels"] and not arena.quick and any(map(loses, rows)):
+                rows = compared(arena, playing, op, plan, failed, 4)
+            found["rows"] += rows
+
+
+def chosen_of(
+    plans: dict[str, Any], kernels: dict[str, Any], others: list[str], found: dict[str, Any]
+) -> list[str]:
+    """Return the ops with code of their own on a backend, and some of the rest, which is listed."""
+    same = [op for op in plans if "cupy" not in others and not any(kernels[op].values())]
+    found["same_code"] = same
+    controls = set(same[:: max(1, len(same) // CONTROLS)])
+    return [op for op in plans if op not in same or op in controls]
+
+
+def compared(
+    arena: Arena,
+    playing: dict[str, Contestant],
+    op: str,
+    plan: dict[str, Any],
+    failed: Callable[[str, str, Failed | Lost], None],
+    longer: int,
+) -> list[dict[str, Any]]:
+    """Return the rows of one op, for each size and pass, measured `longer` times the usual time."""
+    base = next(iter(playing))
+    wanted = tasks(op, plan)
+    seconds = longer * arena.block / 2 / len(wanted)
+    turns = take_turns(playing, wanted, arena.rounds(3), arena.control, seconds)
+    for name, reason in turns.failed.items():
+        failed(op, name, Failed(reason))
+    for name, reason in turns.lost.items():
+        failed(op, name, Lost(reason))
+    if base in turns.failed or base in turns.lost:
+        return []
+    rows = []
+    for task in wanted:
+        _, size, direction = task.split("|")
+        us = turns.us(task)
+        rows.append(
+            {
+                "op": op,
+                "size": size,
+                "pass": direction,
+                "shapes": plan["shapes"][size],
+                "us": us,
+                "ratio": {name: turns.ratio(task, name, base) for name in us if name != base},
+                "kernels": plan["kernels"],
+                "slow_rounds": turns.slow,
+            }
+        )
+    return rows
+
+
+def loses(row: dict[str, Any]) -> bool:
+    return any(row["ratio"].get(name, 0) > TARGET for name in row["kernels"])
+
+
+def verdicts(found: dict[str, Any]) -> list[Verdict]:
+    return [
+        Verdict(
+            GOAL.format(found["base"]), f"{row['op']}, {row['size']}, {row['pass']}", ratio, TARGET
+        )
+        for row in found["rows"]
+        for name, ratio in row["ratio"].items()
+        if name == "numba" and row["kernels"].get(name)
+    ]

@@ -1,23 +1,20 @@
 """What one operation costs: minigrad beside PyTorch on 4×4 float32, one thread.
 
-Measured as `turns.py` says, one task at a time. Needs PyTorch (the `compare` extra).
-
-    python benchmarks/overhead.py [--rounds 20] [--out benchmarks/results/overhead.json]
+One task at a time. Needs PyTorch (the `compare` extra).
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from facts import facts
-from turns import Contestant, Control, Failed, Lost, bind, cores, serve, take_turns
+from arena import NEEDS_PEERS, Arena, say
+from targets import Verdict
+from turns import Lost, take_turns
 
-TARGETS = {"multiply, no tape": 0.9, "multiply, on the tape": 0.9, "graph": 0.4}
+GRAPH = "(a * b + c).tanh().sum(), forward and backward"
+# The most that minigrad may take of PyTorch's time.
+GOAL = "an operation on 4×4 beside PyTorch"
+TARGETS = {"multiply, no tape": 0.9, "multiply, on the tape": 0.9, GRAPH: 0.4}
 
 
 def minigrad_tasks() -> dict[str, Callable[[], Any]]:
@@ -52,67 +49,40 @@ def tasks(plain: list[Any], tracked: list[Any]) -> dict[str, Callable[[], Any]]:
     return {
         "multiply, no tape": lambda: plain[0] * plain[1],
         "multiply, on the tape": lambda: a * b,
-        "graph": graph,
+        GRAPH: graph,
     }
 
 
 CONTESTANTS = {"torch": torch_tasks, "minigrad": minigrad_tasks}
 
 
-def measure(rounds: int) -> dict[str, Any]:
-    """Return times and ratios by task; Lost or Failed where a contestant did not play."""
-    rows = {}
+def contestant(name: str) -> tuple[Callable[[str], Callable[[], Any]], Callable[[], None]]:
+    return CONTESTANTS[name]().__getitem__, lambda: None
+
+
+def measure(arena: Arena, found: dict[str, Any]) -> None:
+    """Fill `found` with times and ratios; Lost where a contestant did not play."""
+    found["rows"] = []
+    if "torch" not in arena.peers:
+        raise Lost(f"torch {NEEDS_PEERS}")
     with ExitStack() as stack:
-        control = stack.enter_context(Control())
-        contestants = {
-            name: stack.enter_context(Contestant(Path(__file__), name)) for name in CONTESTANTS
+        playing = {
+            name: stack.enter_context(arena.start("overhead", name, 1)) for name in CONTESTANTS
         }
         for task in TARGETS:
-            found = take_turns(contestants, [task], rounds, control)
-            for name, reason in {**found.failed, **found.lost}.items():
+            say(f"overhead: {task}")
+            turns = take_turns(playing, [task], arena.rounds(20), arena.control, arena.block)
+            for name, reason in {**turns.failed, **turns.lost}.items():
                 raise Lost(f"{name}: {reason}")
-            us = found.us(task)
-            rows[task] = {
-                "minigrad_us": us["minigrad"],
-                "torch_us": us["torch"],
-                "ratio": found.ratio(task, "minigrad", "torch"),
-                "target": TARGETS[task],
-                "slow_rounds": found.slow,
-            }
-        return {"rows": rows, "control": control.facts(), "rounds": rounds}
+            found["rows"].append(
+                {
+                    "task": task,
+                    "us": turns.us(task),
+                    "ratio": turns.ratio(task, "minigrad", "torch"),
+                    "slow_rounds": turns.slow,
+                }
+            )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--serve", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        serve(CONTESTANTS[options.serve]().__getitem__)
-        return
-    if find_spec("torch") is None:
-        sys.exit('this compares with PyTorch; install it with: pip install -e ".[compare]"')
-    machine_cores = cores()
-    bind(1)
-    try:
-        result = {**measure(options.rounds), **facts(1, machine_cores)}
-    except (Failed, Lost) as error:
-        sys.exit(str(error))
-    print(f"{'':24}{'torch µs':>10}{'minigrad µs':>13}{'ratio':>8}{'target':>8}")
-    for task, row in result["rows"].items():
-        print(
-            f"{task:24}{row['torch_us']:>10.2f}{row['minigrad_us']:>13.2f}{row['ratio']:>8.2f}"
-            f"{row['target']:>8.2f}"
-        )
-    control = result["control"]
-    print(
-        f"control, {control['task']}: {control['median_us']:.0f} µs, at worst "
-        f"{control['worst_us']:.0f}"
-    )
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def verdicts(found: dict[str, Any]) -> list[Verdict]:
+    return [Verdict(GOAL, row["task"], row["ratio"], TARGETS[row["task"]]) for row in found["rows"]]

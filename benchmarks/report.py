@@ -1,86 +1,80 @@
-"""The results of compare.py in words: for the terminal, and as the README's tables."""
+"""The results of run.py as Markdown: for the terminal, and for the documents.
 
+A document names a view between `<!-- results: VIEW -->` and `<!-- end of results -->`.
+"""
+
+import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import hot_loops
+import memory
+import mnist
+import operations
+import overhead
+import startup
+import training
+from arena import PEERS
+from facts import ROOT
 from operations import BACKWARD, PASSES, SIZES
-from training import FLOOR, PEERS
+from targets import Verdict
 
-# A kernel is to stay above 0.95 of the reference's speed; within that, noise decides.
-LOSES = 1 / 0.95
+PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "memory.md"]
+MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 COLUMNS = [(size, direction) for size in SIZES for direction in PASSES]
+Results = dict[str, dict[str, Any]]
+
+JUDGES: dict[str, Callable[[dict[str, Any]], list[Verdict]]] = {
+    "step": training.verdicts,
+    "mnist": mnist.verdicts,
+    "kernels": hot_loops.verdicts,
+    "ops": operations.verdicts,
+    "memory": memory.verdicts,
+    "startup": startup.verdicts,
+    "overhead": overhead.verdicts,
+}
 
 
-def geometric_mean(ratios: Iterable[float]) -> float:
+# Words and tables
+
+
+def table(rows: list[list[str]], head: list[str]) -> str:
+    """Return a Markdown table: the first column to the left, the others to the right."""
+    if not rows:
+        return ""
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+
+
+def bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def seconds(s: float) -> str:
+    return f"{s:.2f} s" if s >= 0.1 else f"{s * 1e3:.1f} ms"
+
+
+def ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def in_words(count: int | None) -> str:
+    """Return bytes in KiB, or as they are where they are few."""
+    if count is None:
+        return "not installed"
+    return f"{count} B" if count < 1024 else f"{count / 1024:,.1f} KiB"
+
+
+def named(name: str) -> str:
+    """Return a contestant's name for readers: who is minigrad is said."""
+    peers = {"torch": "PyTorch", "jax": "JAX", training.FLOOR: "floor"}
+    return peers.get(name, name if name in PEERS else f"minigrad, {name}")
+
+
+def mean(ratios: Iterable[float]) -> float:
     return statistics.geometric_mean(list(ratios))
-
-
-def backends(result: dict[str, Any]) -> list[str]:
-    """Return the backends that were compared with the base."""
-    return list(dict.fromkeys(name for row in result["ops"]["rows"] for name in row["ratio"]))
-
-
-def table_of_ops(result: dict[str, Any], backend: str) -> dict[str, dict[tuple[str, str], float]]:
-    """Return the ratios of each op, ops in the order of their geometric mean, the fastest first."""
-    ops: dict[str, dict[tuple[str, str], float]] = {}
-    for row in result["ops"]["rows"]:
-        if backend in row["ratio"]:
-            ops.setdefault(row["op"], {})[row["size"], row["pass"]] = row["ratio"][backend]
-    return dict(sorted(ops.items(), key=lambda item: geometric_mean(item[1].values())))
-
-
-def with_kernels(result: dict[str, Any], backend: str) -> set[str]:
-    """Return the ops in which a kernel of the backend takes part, forward or backward."""
-    return {row["op"] for row in result["ops"]["rows"] if row["kernels"].get(backend)}
-
-
-def runs_own_code(result: dict[str, Any], backend: str, op: str) -> bool:
-    """Whether an op's time says something of the backend: on the CPU only kernels differ."""
-    return backend == "cupy" or op in with_kernels(result, backend)
-
-
-def same_code(result: dict[str, Any], backend: str) -> list[float]:
-    """Return the ratios of what runs the same code on the backend and the base, ascending."""
-    return sorted(
-        row["ratio"][backend]
-        for row in result["ops"]["rows"]
-        if backend in row["ratio"] and not runs_own_code(result, backend, row["op"])
-    )
-
-
-def slower_ops(result: dict[str, Any], backend: str) -> list[tuple[str, str, str, float]]:
-    """Return (op, size, pass, ratio) of the backend's own code that loses, the worst first."""
-    found = [
-        (row["op"], row["size"], row["pass"], row["ratio"][backend])
-        for row in result["ops"]["rows"]
-        if row["ratio"].get(backend, 0) > LOSES and runs_own_code(result, backend, row["op"])
-    ]
-    return sorted(found, key=lambda one: -one[3])
-
-
-def defeats(result: dict[str, Any]) -> list[tuple[int, str, str, float]]:
-    """Return (batch, peer, our fastest backend, its time / the peer's) where a peer is faster."""
-    found = []
-    for row in result["training"]["batches"]:
-        times = row.get("to_floor", row["us"])
-        own = {name: t for name, t in times.items() if name != FLOOR and name not in PEERS}
-        if not own:
-            continue
-        best = min(own, key=own.__getitem__)
-        for peer in PEERS:
-            if times.get(peer, float("inf")) < own[best]:
-                found.append((row["batch"], peer, best, own[best] / times[peer]))
-    return found
-
-
-def trained(result: dict[str, Any]) -> bool:
-    """Whether there is a training step of anyone but the floor."""
-    return any(set(row["us"]) - {FLOOR} for row in result.get("training", {}).get("batches", []))
-
-
-def contestants(result: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(name for row in result["training"]["batches"] for name in row["us"]))
 
 
 def source(result: dict[str, Any]) -> str:
@@ -97,195 +91,311 @@ def source(result: dict[str, Any]) -> str:
     )
 
 
-def caveats(result: dict[str, Any]) -> list[str]:
-    """Return what a reader must know of this run."""
+# The targets
+
+
+def verdicts(results: Results) -> dict[str, list[Verdict]]:
+    """Return all verdicts by goal."""
+    goals: dict[str, list[Verdict]] = {}
+    for part, judge in JUDGES.items():
+        if results.get(part, {}).get("found"):
+            for verdict in judge(results[part]["found"]):
+                goals.setdefault(verdict.goal, []).append(verdict)
+    return goals
+
+
+def targets(results: Results) -> str:
+    """Return a row for each goal: how often it is met, and the figure furthest from it."""
+    rows = []
+    for goal, found in verdicts(results).items():
+        worst = max(found, key=lambda v: v.measured / v.at_most)
+        limits = sorted({v.at_most for v in found})
+        met = sum(v.met for v in found)
+        said = "met" if met == len(found) else f"**missed in {len(found) - met} of {len(found)}**"
+        asked = " to ".join(dict.fromkeys(f"{limits[i]:.3g}" for i in (0, -1)))
+        rows.append([goal, asked, said, f"{worst.measured:.2f}: {worst.what}"])
+    return table(rows, ["goal", "at most", "", "the worst"])
+
+
+def misses(results: Results) -> str:
+    """Return every figure that is above its target, the worst first."""
+    found = [v for group in verdicts(results).values() for v in group if not v.met]
+    found.sort(key=lambda v: -v.measured / v.at_most)
+    lines = [f"{v.what}, {v.goal}: {v.measured:.2f}, at most {v.at_most:.3g} asked" for v in found]
+    return bullets(lines or ["none in these results"])
+
+
+def losses(results: Results) -> str:
+    """Return where a peer is faster than minigrad's fastest backend."""
     said = []
-    if result["quick"]:
-        said.append("a quick run: these figures say nothing about speed")
-    if result.get("interrupted"):
-        said.append("interrupted: what was measured until then")
-    if "given_up" in result:
-        said.append(f"given up: {result['given_up']}")
-    said += [f"{name} is missing: {reason}" for name, reason in result["missing"].items()]
-    training, ops = result.get("training", {}), result.get("ops", {})
-    said += [f"{name} failed: {reason}" for name, reason in training.get("failed", {}).items()]
-    for row in training.get("batches", []):
-        if row["disagree"]:
-            who = ", ".join(row["disagree"])
-            said.append(f"batch {row['batch']}: the losses of {who} differ from the others'")
-    said += [f"{one['op']} on {one['backend']}: {one['reason']}" for one in ops.get("failed", [])]
-    said += [f"{op} is not measured: {why}" for op, why in ops.get("unmeasured", {}).items()]
-    said += [f"{op} is measured small only: {why}" for op, why in ops.get("small_only", {}).items()]
-    rows = training.get("batches", []) + ops.get("rows", [])
-    if slow := sum(row["slow_rounds"] > 0 for row in rows):
-        said.append(f"the control was slow in rounds that count, in {slow} of {len(rows)} rows")
-    return said
+    if "step" in results:
+        said += [
+            f"{step}: {named(peer)} is faster, minigrad takes {times:.2f} × its time"
+            for step, peer, times in training.defeats(results["step"]["found"])
+        ]
+    for row in results.get("kernels", {}).get("found", {}).get("rows", []):
+        said += [
+            f"{row['case']}, {row['threads']} thread{'s' * (row['threads'] > 1)}: {named(peer)} is "
+            f"faster, minigrad takes {row['ratio'][peer]:.2f} × its time"
+            for peer in PEERS
+            if row["ratio"].get(peer, 0) > 1
+        ]
+    return bullets(said or ["nowhere in these results"])
 
 
-def grid(rows: list[list[str]], head: list[str]) -> str:
-    """Return an aligned table: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in [head, *rows]
-    ]
-    return "\n".join(lines)
+# The parts
 
 
-def pipes(rows: list[list[str]], head: list[str]) -> str:
-    """Return a Markdown table."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
-
-
-def seconds(s: float) -> str:
-    return f"{s:.2f} s" if s >= 0.1 else f"{s * 1e3:.1f} ms"
-
-
-def micro(us: float) -> str:
-    return f"{us:,.0f}" if us >= 100 else f"{us:.1f}"
-
-
-def times_floor(row: dict[str, Any], name: str) -> str:
-    if name not in row["us"]:
-        return "–"
-    if name == FLOOR or FLOOR not in row["us"]:
-        return f"{micro(row['us'][name])} µs"
-    return f"{row['to_floor'][name]:.2f} ×"
-
-
-def training_table(result: dict[str, Any]) -> tuple[list[list[str]], list[str]]:
-    names = contestants(result)
+def steps(found: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for row in found["rows"] for name in row["ratio"]))
     rows = [
-        [f"{row['batch']:,}", *(times_floor(row, name) for name in names)]
-        for row in result["training"]["batches"]
+        [training.title(row), *(ratio(row["ratio"].get(name)) for name in names)]
+        for row in found["rows"]
     ]
-    return rows, ["batch", *names]
+    bases = {named(row["base"]) for row in found["rows"]}
+    return (
+        f"The time of a step / that of {', '.join(sorted(bases))}. The floor is the perceptron's "
+        "eight matrix products through BLAS and one pass of Adam.\n\n"
+        + table(rows, ["", *map(named, names)])
+        + "\n\n"
+        + bullets(dict.fromkeys(f"{row['net']}: {row['said']}" for row in found["rows"]))
+    )
 
 
-def start_up_table(result: dict[str, Any]) -> tuple[list[list[str]], list[str]]:
-    first = result["training"]["batches"][0]
+def kernels(found: dict[str, Any]) -> str:
+    """Return numba's time beside the others' for each case and number of threads."""
+    libraries = [name for name in hot_loops.LIBRARIES if name != "numba"]
+    rows = []
+    for row in found["rows"]:
+        beside = [f"{t:.2f} × {who}" for who, t in row["ratio"].items() if who not in libraries]
+        others = [ratio(row["ratio"].get(name)) for name in libraries]
+        rows.append([row["name"], row["shape"], str(row["threads"]), *others, ", ".join(beside)])
+    head = ["kernel", "shapes", "threads", *map(named, libraries), "yardsticks"]
+    return "The time of minigrad's numba backend / that of the others.\n\n" + table(rows, head)
+
+
+def backends(found: dict[str, Any]) -> list[str]:
+    """Return the backends that were compared with the base."""
+    return list(dict.fromkeys(name for row in found["rows"] for name in row["ratio"]))
+
+
+def ratios_of_ops(found: dict[str, Any], backend: str) -> dict[str, dict[tuple[str, str], float]]:
+    """Return the ratios of each op, ops in the order of their geometric mean, the fastest first."""
+    ops: dict[str, dict[tuple[str, str], float]] = {}
+    for row in found["rows"]:
+        if backend in row["ratio"]:
+            ops.setdefault(row["op"], {})[row["size"], row["pass"]] = row["ratio"][backend]
+    return dict(sorted(ops.items(), key=lambda item: mean(item[1].values())))
+
+
+def runs_own_code(found: dict[str, Any], op: str) -> bool:
+    """Whether an op's times say something of a backend: on the CPU only kernels differ."""
+    return op not in found["same_code"]
+
+
+def noise(found: dict[str, Any], backend: str) -> str:
+    """Return a sentence on the ops that run the same code."""
+    same = sorted(
+        ratio
+        for op, ratios in ratios_of_ops(found, backend).items()
+        if not runs_own_code(found, op)
+        for ratio in ratios.values()
+    )
+    said = f"{len(found['same_code'])} ops run the same code on {found['base']} and {backend}"
+    if not same:
+        return said + "."
+    low, high = (same[round(q * (len(same) - 1))] for q in (0.05, 0.95))
+    return f"{said}; where that was measured, nine in ten ratios lie in {low:.2f} – {high:.2f}."
+
+
+def ops(found: dict[str, Any]) -> str:
+    head = [size + (" + backward" if direction == BACKWARD else "") for size, direction in COLUMNS]
+    parts = []
+    for backend in backends(found):
+        own = {
+            op: ratios
+            for op, ratios in ratios_of_ops(found, backend).items()
+            if runs_own_code(found, op)
+        }
+        rows = [
+            [op, *(ratio(ratios.get(c)) for c in COLUMNS), ratio(mean(ratios.values()))]
+            for op, ratios in own.items()
+        ]
+        said = f"Time on {backend} / time on {found['base']}. {noise(found, backend)}"
+        if own:
+            overall = mean(r for ratios in own.values() for r in ratios.values())
+            said += f" Geometric mean over the {len(own)} others: {overall:.2f}."
+        parts += [said, table(rows, ["op", *head, "geometric mean"])]
+    return "\n\n".join(filter(None, parts))
+
+
+def epochs(found: dict[str, Any]) -> str:
+    took = mnist.totals(found)
+    base = next((name for name in ("torch", *took) if name in took), "")
     rows = [
         [
-            name,
-            seconds(times["cold_s"]),
-            seconds(times["cached_s"]),
-            seconds(first["us"][name] / 1e6) if name in first["us"] else "–",
+            named(name),
+            seconds(total),
+            ratio(total / took[base]),
+            f"{100 * found['contestants'][name]['accuracy'][-1]:.2f} %",
         ]
-        for name, times in result["training"]["start_up"].items()
+        for name, total in took.items()
     ]
-    return rows, ["", "cold", "cached", f"a steady step, batch {first['batch']}"]
+    said = (
+        f"{found['data']}: {found['epochs']} epochs of {found['network']}, batch {found['batch']}."
+    )
+    return f"{said}\n\n{table(rows, ['', 'time', f'of {named(base)}', 'test accuracy'])}"
 
 
-def ops_table(result: dict[str, Any], backend: str, ops: Iterable[str]) -> tuple[Any, Any]:
-    table = table_of_ops(result, backend)
-    rows = []
-    for op in table:
-        if op in ops:
-            cells = [f"{table[op][c]:.2f}" if c in table[op] else "–" for c in COLUMNS]
-            rows.append([op, *cells, f"{geometric_mean(table[op].values()):.2f}"])
-    head = [size + (" + backward" if direction == BACKWARD else "") for size, direction in COLUMNS]
-    return rows, ["op", *head, "geometric mean"]
+def tape(found: dict[str, Any]) -> str:
+    """Return the tables of what the tape keeps, one for each family."""
+    lines: list[str] = []
+    for family in dict.fromkeys(row["family"] for row in found["rows"]):
+        lines += [f"## {family}", "", "| | of | minigrad | PyTorch |", "| --- | --- | --: | --: |"]
+        for row in found["rows"]:
+            if row["family"] == family:
+                ours, theirs = in_words(row["minigrad"]), in_words(row.get("torch"))
+                lines.append(f"| `{row['name']}` | {row['inputs']} | {ours} | {theirs} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
-def first_calls_table(result: dict[str, Any], backend: str) -> tuple[Any, Any]:
+def starts(found: dict[str, Any]) -> str:
     rows = [
-        [op, seconds(times[backend]["cold_s"]), seconds(times[backend]["cached_s"])]
-        for op, times in result["ops"]["first_calls"].items()
-        if op in with_kernels(result, backend) and len(times.get(backend, {})) == 2
+        [named(name), *(seconds(times[key]) for key in ("cold_s", "cached_s", "steady_s"))]
+        for name, times in found["steps"].items()
     ]
-    return rows, ["op", "cold", "cached"]
+    over = found["imports"]["over_numpy_ms"]
+    return (
+        f"`import minigrad` takes {over:.0f} ms of CPU time beyond `import numpy`. Below, the "
+        f"perceptron's first step at batch {found['batch']}, from the start of the process: with "
+        "empty caches of the compilers, and with filled ones.\n\n"
+        + table(rows, ["", "cold", "cached", "a steady step"])
+    )
 
 
-def summary(result: dict[str, Any], backend: str) -> str:
-    """Return a sentence on all ops, and one on those that run the same code."""
-    base, table = result["ops"]["base"], table_of_ops(result, backend)
-    mean = geometric_mean(ratio for row in table.values() for ratio in row.values())
-    said = f"{backend} / {base}, geometric mean over {len(table)} ops: {mean:.2f}."
-    same = same_code(result, backend)
-    if same:
-        low, high = (same[round(q * (len(same) - 1))] for q in (0.05, 0.95))
-        ops = len([op for op in table if not runs_own_code(result, backend, op)])
-        said += (
-            f" {ops} of them run the same code on both; nine in ten of their ratios lie in "
-            f"{low:.2f} – {high:.2f}, which is the noise of this table."
-        )
-    return said
+def warmups(found: dict[str, Any]) -> str:
+    rows = [
+        [named(name), seconds(times["cold_s"]), seconds(times["cached_s"])]
+        for name, times in found["seconds"].items()
+    ]
+    return "`mg.warmup()`:\n\n" + table(rows, ["", "cold", "cached"])
 
 
-def losses(result: dict[str, Any]) -> list[str]:
-    """Return a line for each place where minigrad loses, or that it was not seen to."""
-    said = []
-    if trained(result):
-        said += [
-            f"training step, batch {batch:,}: {peer} is faster, minigrad ({backend}) takes "
-            f"{ratio:.2f} × its time"
-            for batch, peer, backend, ratio in defeats(result)
-        ]
-    if result.get("ops"):
-        said += [
-            f"{op}, {size}, {direction}: {backend} takes {ratio:.2f} × the time of "
-            f"{result['ops']['base']}"
-            for backend in backends(result)
-            for op, size, direction, ratio in slower_ops(result, backend)
-        ]
-    return said or ["nowhere in this run"]
+def operation(found: dict[str, Any]) -> str:
+    rows = [
+        [row["task"], ratio(row["ratio"]), ratio(overhead.TARGETS[row["task"]])]
+        for row in found["rows"]
+    ]
+    return table(rows, ["", "minigrad / PyTorch", "at most"])
 
 
-def text(result: dict[str, Any]) -> str:
-    """Return the whole report for a terminal."""
-    parts = [source(result)]
-    if trained(result):
-        title = f"A training step of {result['training']['network']}, in multiples of the floor"
-        parts += [title + "\n" + grid(*training_table(result))]
-        title = "From the start of the process to the end of the first step"
-        parts += [title + "\n" + grid(*start_up_table(result))]
-    if result.get("ops", {}).get("rows"):
-        for backend in backends(result):
-            title = f"Time on {backend} / time on {result['ops']['base']}"
-            ops = table_of_ops(result, backend)
-            parts += [
-                title + "\n" + grid(*ops_table(result, backend, ops)),
-                summary(result, backend),
-            ]
-            rows, head = first_calls_table(result, backend)
-            if rows:
-                title = f"First calls of everything measured of an op, on {backend}"
-                parts += [title + "\n" + grid(rows, head)]
-    parts.append("\n".join(["Where minigrad loses", *(f"- {line}" for line in losses(result))]))
-    if control := result.get("control"):
-        parts.append(
-            f"control, {control['task']}: median {micro(control['median_us'])} µs, best "
-            f"{micro(control['best_us'])}, worst {micro(control['worst_us'])}; slow in "
-            f"{control['slow_checks']} of {control['checks']} checks"
-        )
-    if notes := caveats(result):
-        parts.append("\n".join(["Notes", *(f"- {line}" for line in notes)]))
-    return "\n\n".join(parts)
+def caveats(results: Results) -> list[str]:
+    """Return what a reader must know of these runs."""
+    said: list[str] = []
+    for part, result in results.items():
+        found = result["found"]
+        if result["quick"]:
+            said.append(f"{part}: a quick run: these figures say nothing about speed")
+        if result.get("interrupted"):
+            said.append(f"{part}: interrupted: what was measured until then")
+        if "given_up" in result:
+            said.append(f"{part}: given up: {result['given_up']}")
+        said += [f"{name} is missing: {reason}" for name, reason in result["missing"].items()]
+        failed = found.get("failed", {})
+        if isinstance(failed, dict):
+            said += [f"{part}: {name} failed: {reason}" for name, reason in failed.items()]
+        else:
+            said += [f"{part}: {', '.join(map(str, one.values()))}" for one in failed]
+        for op, why in found.get("unmeasured", {}).items():
+            said.append(f"{op} is not measured: {why}")
+        for op, why in found.get("small_only", {}).items():
+            if runs_own_code(found, op):
+                said.append(f"{op} is measured small only: {why}")
+        rows = found.get("rows", [])
+        for row in rows:
+            if row.get("disagree"):
+                who = ", ".join(row["disagree"])
+                said.append(f"{training.title(row)}: the losses of {who} differ from the others'")
+        if slow := sum(row.get("slow_rounds", 0) > 0 for row in rows):
+            said.append(
+                f"{part}: the control was slow in rounds that count, in {slow} of {len(rows)} rows"
+            )
+    return list(dict.fromkeys(said))
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """Return the README's tables."""
-    parts = []
-    if trained(result):
-        parts += [
-            f"**A training step** of {result['training']['network']} (ReLU, cross-entropy, Adam, "
-            "float32). The floor is the step's eight matrix products through BLAS and one pass of "
-            "Adam; the others are multiples of it.",
-            pipes(*training_table(result)),
-            "**The first step**, from the start of the process: with empty caches, and with filled "
-            "ones.",
-            pipes(*start_up_table(result)),
-        ]
-    if result.get("ops", {}).get("rows"):
-        for backend in backends(result):
-            own = [op for op in table_of_ops(result, backend) if runs_own_code(result, backend, op)]
-            title = f"**Operations**: time on {backend} / time on {result['ops']['base']}."
-            parts.append(f"{title} {summary(result, backend)}")
-            if own:
-                parts.append(pipes(*ops_table(result, backend, own)))
-    lost = losses(result)
-    parts.append("\n".join(["**Where minigrad loses**", "", *(f"- {line}" for line in lost)]))
-    if notes := caveats(result):
-        parts.append("\n".join(["**Notes**", "", *(f"- {line}" for line in notes)]))
-    parts.append(f"Measured on {source(result)}.")
-    return "\n\n".join(parts)
+def notes(results: Results) -> str:
+    return bullets(caveats(results) or ["nothing of note"])
+
+
+def machine(results: Results) -> str:
+    """Return who was measured where, parts of one run together."""
+    runs: dict[str, list[str]] = {}
+    for part, result in results.items():
+        runs.setdefault(source(result), []).append(part)
+    return bullets(f"{', '.join(parts)}: {said}." for said, parts in runs.items())
+
+
+# Documents and terminal
+
+OF_PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "step": steps,
+    "kernels": kernels,
+    "ops": ops,
+    "mnist": epochs,
+    "memory": tape,
+    "startup": starts,
+    "warmup": warmups,
+    "overhead": operation,
+}
+OF_ALL: dict[str, Callable[[Results], str]] = {
+    "targets": targets,
+    "misses": misses,
+    "losses": losses,
+    "notes": notes,
+    "machine": machine,
+}
+
+
+CHARTS = {
+    "step_chart": "Bars: a training step of three networks, for minigrad, PyTorch and JAX",
+    "mnist_chart": "Curves: the accuracy on MNIST's test set over the seconds of training",
+    "kernels_chart": "Dots: the time of each kernel on numba / NumPy's, PyTorch's and JAX's",
+    "ops_chart": "Dots: the time of each operation with a kernel on numba / its time on numpy",
+}
+
+
+def view(name: str, results: Results) -> str:
+    """Return a view of the results by its name."""
+    if name in OF_ALL:
+        return OF_ALL[name](results) if results else "Not measured yet."
+    found = results.get(name, {}).get("found")
+    if not found or not found.get("rows", True):
+        return "Not measured yet."
+    return OF_PARTS[name](found)
+
+
+def filled(page: Path, results: Results) -> str:
+    """Return the text of a page with its marked places filled."""
+
+    def at(found: re.Match[str]) -> str:
+        name = found[2]
+        said = chart(name, page, results) if name in CHARTS else view(name, results)
+        return f"{found[1]}{said}\n{found[3]}"
+
+    return MARKED.sub(at, page.read_text("utf-8"))
+
+
+def chart(name: str, page: Path, results: Results) -> str:
+    """Return the picture of a part for a page, where that part has been measured."""
+    part = name.removesuffix("_chart")
+    if part not in results:
+        return "Not measured yet."
+    folder = "" if page.parent == ROOT else "../"
+    return f"![{CHARTS[name]}]({folder}benchmarks/results/{part}.svg)"
+
+
+def told(results: Results) -> str:
+    """Return everything that results have, for a terminal."""
+    names = [name for name in OF_PARTS if name in results] + list(OF_ALL)
+    return "\n\n".join(f"## {name}\n\n{view(name, results)}" for name in names)
