@@ -132,9 +132,9 @@ def softmax_of_torch(name):
 
 
 def loss(name):
-    """A loss of each row, of logits or of log-probabilities."""
+    """A loss of logits or of log-probabilities."""
     return lambda x, labels, weight=None, **params: getattr(functional, name)(
-        x, labels, weight, reduction="none", **params
+        x, labels, weight, **params
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,17 @@ import numpy as np
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 from .softmax import SHORT, exponentials, rows_at_a_time
 
+PER_ROW = 100  # what a row costs beside its elements, in elements
+
 
 def _calls(dtype: Any, n: int) -> Iterator[Call]:
     logits = 3 * np.random.default_rng(0).normal(size=(n, 7)).astype(dtype)
     labels = np.arange(n) % 7
     labels[1:2] = -1
-    params = {"ignore_index": -1, "label_smoothing": 0.1}
-    yield [logits, labels, np.linspace(0.5, 2, 7, dtype=dtype)], params
+    weight = np.linspace(0.5, 2, 7, dtype=dtype)
+    for reduction, label_smoothing in (("none", 0.1), ("sum", 0.1), ("mean", 0.0)):
+        params = {"label_smoothing": label_smoothing, "reduction": reduction}
+        yield [logits, labels, weight], {"ignore_index": -1, **params}
 
 
 @kernel(_calls)
@@ -26,14 +31,17 @@ def softmax_cross_entropy(
     *,
     ignore_index: int,
     label_smoothing: float,
+    reduction: str,
 ) -> Any:
-    """Return each row's cross-entropy and its gradient with respect to the row's logits.
+    """Return each row's cross-entropy and its gradient with respect to the row's logits, and 1.
 
     logits (n, c) float32 or float64, labels (n,) integers, weight (c,) of the logits' dtype; gives
     loss (n,) and dlogits (n, c). With w = weight, or 1, and e = label_smoothing, the target of a
     row labelled y is ``t = (1 - e) * w[y] * onehot(y) + e / c * w``; ``loss = -sum(t * log p)`` and
-    ``dlogits = sum(t) * p - t``. Rows labelled ignore_index get zeros. Declines other dtypes,
-    labels out of range and weights that are not finite.
+    ``dlogits = sum(t) * p - t``. Rows labelled ignore_index get zeros. Where the reduction is "sum"
+    or "mean", the losses are added up; for the mean they are divided by the sum of the w[y], or by
+    1 if that is 0, which is the third result. Declines other dtypes, labels out of range and
+    weights that are not finite.
     """
     dtype = logits.dtype
     if logits.ndim != 2 or dtype not in FLOATS:
@@ -50,17 +58,16 @@ def softmax_cross_entropy(
     smoothing = float(label_smoothing)  # for another type Numba would compile anew
     hit, share = 1 - smoothing, smoothing / c
     if weight is None:
-        weight, spread = np.ones(c, dtype), smoothing
+        weight, spread = _ones(c, dtype), smoothing
     else:
         weight, total = plain(weight), float(weight.sum(dtype=np.float64))
         if not math.isfinite(total):  # 0 * inf = nan reaches the rows of the other classes too
             return NotImplemented
         spread = share * total
-    logits = plain(logits)
     loss, dlogits = np.empty(n, dtype), np.empty((n, c), dtype)
-    misses = _rows(
-        n * (c + 100),  # a row costs as much as some 100 elements more
-        logits,
+    misses, total_loss, total_weight = _rows(
+        n * (c + PER_ROW),
+        plain(logits),
         plain(labels.astype(np.int64, copy=False)),
         weight,
         int(ignore_index),
@@ -70,7 +77,18 @@ def softmax_cross_entropy(
         loss,
         dlogits,
     )
-    return NotImplemented if misses else (loss, dlogits)
+    if misses:
+        return NotImplemented
+    if reduction == "none":
+        return loss, dlogits, dtype.type(1)
+    total = (total_weight or 1.0) if reduction == "mean" else 1.0
+    return dtype.type(total_loss / total), dlogits, dtype.type(total)
+
+
+@lru_cache(maxsize=8)
+def _ones(c: int, dtype: Any) -> Array:
+    """Return the weights of classes that have none; making them takes an eighth of a small call."""
+    return np.ones(c, dtype)
 
 
 @loop(parallel_from=1 << 18)
@@ -84,8 +102,11 @@ def _rows(
     spread: float,
     loss: Array,
     dlogits: Array,
-) -> int:
-    """Fill ``loss`` and ``dlogits`` row by row; return how many labels are out of range.
+) -> tuple[int, float, float]:
+    """Fill ``loss`` and ``dlogits`` row by row.
+
+    Return how many labels are out of range, and if there are none the sums of the losses and of the
+    weights of the labels.
 
     A row's target is ``hit`` times the weight at its label, plus ``share`` times every weight;
     those sum to ``spread``.
@@ -106,7 +127,13 @@ def _rows(
             loss[start:stop],
             dlogits[start:stop],
         )
-    return misses
+    total_loss, total_weight = 0.0, 0.0
+    if misses == 0:
+        for i in range(n):  # one after the other: the number of threads changes no bit
+            total_loss += loss[i]
+            if labels[i] != ignore_index:
+                total_weight += weight[labels[i]]
+    return misses, total_loss, total_weight
 
 
 @jit()
@@ -123,7 +150,7 @@ def _block(
 ) -> int:
     """Do what `_rows` does, for rows that are handled together."""
     real = logits.dtype.type
-    if (labels == ignore_index).all():
+    if logits.shape[0] == 1 and labels[0] == ignore_index:
         loss[:] = 0
         dlogits[:] = 0
         return 0

@@ -1,16 +1,15 @@
 """Losses. What a derivative needs again is an output, a residual."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..engine import Op, Tensor, apply
 from .activations import log_softmax
-from .creation import as_tensor, asarray, astype, constant_like, ones_like
+from .creation import as_tensor, asarray, constant_like, ones_like
 from .elementwise import absorb, elementwise, exp, sigmoid, where
 from .piecewise import clip, maximum
-from .predicates import equal, is_class, not_equal
+from .predicates import equal, is_class
 from .reals import require_reals
 from .reductions import accurate_sum, narrowed, sum_along, widened
 from .shape import expand_dims, permute_dims, reshape
@@ -76,6 +75,31 @@ def _checks_labels(name: str) -> Op:
 _FLAT_LABELS = {name: _checks_labels(name) for name in ("cross_entropy", "nll_loss")}
 
 
+def _reduced_rows(
+    xp: Any, loss: Any, labels: Any, used: Any, weight: Any, reduction: str
+) -> tuple[Any, Any]:
+    """Return the losses of rows, which are weighted, or their sum or mean, and its denominator.
+
+    That of the mean is the sum of the weights of the labels that are used, or 1 if that is 0.
+    """
+    total = xp.ones((), dtype=loss.dtype)
+    if reduction == "mean":
+        shares = used if weight is None else xp.where(used, weight[xp.where(used, labels, 0)], 0)
+        sum_of_shares = xp.sum(widened(shares))
+        total = xp.astype(xp.where(sum_of_shares == 0, 1, sum_of_shares), loss.dtype)
+    if reduction != "none":
+        loss = accurate_sum(xp, loss, axis=(0,), keepdims=False) / total
+    return loss, total
+
+
+def _per_row(g_loss: Tensor, total: Tensor, reduction: str) -> Tensor:
+    """Return the cotangent of the loss of each row, or the one of all, as it was weighted."""
+    if reduction == "none":
+        return expand_dims(g_loss, -1)
+    share: Tensor = narrowed(widened(g_loss) / total, g_loss)
+    return share
+
+
 def _cross_entropy_forward(
     xp: Any,
     logits: Any,
@@ -84,7 +108,8 @@ def _cross_entropy_forward(
     *,
     ignore_index: int,
     label_smoothing: float,
-) -> tuple[Any, Any]:
+    reduction: str,
+) -> tuple[Any, Any, Any]:
     classes, wide = logits.shape[1], widened(logits)
     outside = _refuse_labels(xp, "softmax_cross_entropy", labels, classes, ignore_index)
     target = _target_forward(
@@ -101,25 +126,28 @@ def _cross_entropy_forward(
     total = accurate_sum(xp, weights, axis=(1,), keepdims=True)
     terms = target * xp.where(target == 0, 0, shifted - xp.log(total))
     loss = xp.where(outside, xp.nan, -accurate_sum(xp, terms, axis=(1,), keepdims=False))
-    used = (labels != ignore_index)[:, None]
+    used = labels != ignore_index
     mass = xp.sum(target, axis=1, keepdims=True)
-    dlogits = xp.where(used, mass * (weights / total) - target, 0)
-    return xp.astype(loss, logits.dtype), narrowed(dlogits, logits)
+    dlogits = xp.where(used[:, None], mass * (weights / total) - target, 0)
+    loss, count = _reduced_rows(xp, loss, labels, used & ~outside, weight, reduction)
+    return narrowed(loss, logits), narrowed(dlogits, logits), count
 
 
 def _cross_entropy_logits(
     g_loss: Tensor | None,
     g_dlogits: Tensor | None,
     dlogits: Tensor,
+    total: Tensor,
     labels: Tensor,
     weight: Tensor | None,
     ignore_index: int,
     label_smoothing: float,
+    reduction: str,
 ) -> Tensor | None:
     """First order: dlogits is the derivative. Second order: with s·p = dlogits + target,
     d(dlogits)/d(logits) = s·(diag(p) - p pᵀ).
     """
-    first = None if g_loss is None else expand_dims(g_loss, -1) * dlogits
+    first = None if g_loss is None else _per_row(g_loss, total, reduction) * dlogits
     if g_dlogits is None:
         return first
     target = _target(
@@ -137,14 +165,15 @@ def _cross_entropy_logits(
     return second if first is None else first + second
 
 
-#: Rows of logits (n, c) and labels (n,) -> (loss (n,), its derivative by the logits (n, c)).
+#: Rows of logits (n, c) and labels (n,) -> (loss (n,), or reduced; each row's derivative of its own
+#: loss by the logits (n, c); by what the sum was divided).
 #: With the target t of `cross_entropy_target`, s = Σ t and p = softmax(logits), the loss
 #: is -Σ t log p and the derivative s·p - t.
 _cross_entropy = Op(
     "softmax_cross_entropy",
     _cross_entropy_forward,
     vjp=dict(logits=_cross_entropy_logits),
-    outputs=("loss", "dlogits"),
+    outputs=("loss", "dlogits", "total"),
     promotes=("logits", "weight"),
     floating=True,
 )
@@ -179,36 +208,40 @@ def cross_entropy(
         # absorb: a class of probability 0 counts nothing, even where its logit is -inf.
         loss = -absorb(smoothed, log_softmax(logits, axis)).sum(axis=axis)
         return _reduced(loss, reduction)
-    params = {"ignore_index": ignore_index, "label_smoothing": float(label_smoothing)}
-
-    def rows(logits: Tensor, labels: Tensor) -> Tensor:
-        loss: Tensor = apply(_cross_entropy, (logits, labels, weight), params)[0]
-        return loss
-
-    return _loss_of_labels(
-        "cross_entropy", rows, logits, target, weight, axis, ignore_index, reduction
-    )
+    params = {
+        "ignore_index": ignore_index,
+        "label_smoothing": float(label_smoothing),
+        "reduction": reduction,
+    }
+    return _loss_of_labels("cross_entropy", _cross_entropy, logits, target, weight, axis, params)
 
 
-def _nll_forward(xp: Any, log_p: Any, labels: Any, weight: Any = None, *, ignore_index: int) -> Any:
+def _nll_forward(
+    xp: Any, log_p: Any, labels: Any, weight: Any = None, *, ignore_index: int, reduction: str
+) -> tuple[Any, Any]:
     outside = _refuse_labels(xp, "nll_loss", labels, log_p.shape[1], ignore_index)
     used = (labels != ignore_index) & ~outside
     safe = xp.where(used, labels, 0)
-    share = xp.astype(xp.where(used, 1 if weight is None else weight[safe], 0), log_p.dtype)
-    picked = log_p[xp.arange(log_p.shape[0]), safe]
+    picked = widened(log_p[xp.arange(log_p.shape[0]), safe])
+    share = xp.astype(xp.where(used, 1 if weight is None else weight[safe], 0), picked.dtype)
     # A row that does not count is 0, even where its log-probability is -inf.
-    loss = share * xp.where(share == 0, 0, -picked)
-    return xp.where(outside, xp.nan, loss)
+    loss = xp.where(outside, xp.nan, share * xp.where(share == 0, 0, -picked))
+    loss, total = _reduced_rows(xp, loss, safe, used, weight, reduction)
+    return narrowed(loss, log_p), total
 
 
 def _nll_log_p(
-    g: Tensor,
+    g_loss: Tensor | None,
+    total: Tensor,
     labels: Tensor,
     weight: Tensor | None,
     log_p_shape: tuple[int, int],
     log_p_dtype: Any,
     ignore_index: int,
-) -> Tensor:
+    reduction: str,
+) -> Tensor | None:
+    if g_loss is None:  # `total` does not depend on log_p
+        return None
     target = _target(
         labels,
         weight,
@@ -217,14 +250,16 @@ def _nll_log_p(
         label_smoothing=0.0,
         dtype=log_p_dtype,
     )
-    return -expand_dims(g, -1) * target
+    return -_per_row(g_loss, total, reduction) * target
 
 
-#: Rows of log-probabilities (n, c) and labels (n,) -> what each label's is, negated and weighted.
+#: Rows of log-probabilities (n, c) and labels (n,) -> (what each label's is, negated and weighted,
+#: or reduced; by what the sum was divided).
 _nll = Op(
     "nll_loss",
     _nll_forward,
     vjp=dict(log_p=_nll_log_p),
+    outputs=("loss", "total"),
     promotes=("log_p", "weight"),
     floating=True,
 )
@@ -246,12 +281,8 @@ def nll_loss(
     _check_reduction("nll_loss", reduction)
     log_p, target, axis = _by_class("nll_loss", "log-probabilities", log_p, target)
     weight = _class_weight("nll_loss", weight, log_p, axis)
-
-    def rows(log_p: Tensor, labels: Tensor) -> Tensor:
-        loss: Tensor = apply(_nll, (log_p, labels, weight), {"ignore_index": ignore_index})
-        return loss
-
-    return _loss_of_labels("nll_loss", rows, log_p, target, weight, axis, ignore_index, reduction)
+    params = {"ignore_index": ignore_index, "reduction": reduction}
+    return _loss_of_labels("nll_loss", _nll, log_p, target, weight, axis, params)
 
 
 def _by_class(
@@ -311,45 +342,28 @@ def _class_weight(name: str, weight: Any, scores: Tensor, axis: int) -> Tensor |
 
 def _loss_of_labels(
     name: str,
-    rows: Callable[[Tensor, Tensor], Tensor],
+    op: Op,
     scores: Tensor,
     target: Tensor,
     weight: Tensor | None,
     axis: int,
-    ignore_index: int,
-    reduction: str,
+    params: dict[str, Any],
 ) -> Tensor:
-    """Return the losses that rows(scores (n, c), labels (n,)) gives, in target's shape or reduced.
-
-    Their mean is weighted and without those that are ignored.
-    """
-    last, classes = scores.ndim - 1, scores.shape[axis]
-    order = (*range(axis), *range(axis + 1, scores.ndim), axis)
-    flat = scores if axis == last else permute_dims(scores, order)
-    labels = target
-    if target.ndim != 1:
+    """Return the losses that op(scores (n, c), labels (n,)) gives, in target's shape or reduced."""
+    labels, last, classes = target, scores.ndim - 1, scores.shape[axis]
+    if last != 1:  # what follows is there already
+        order = (*range(axis), *range(axis + 1, scores.ndim), axis)
+        flat = scores if axis == last else permute_dims(scores, order)
+        ignore_index = params["ignore_index"]
         labels = _FLAT_LABELS[name](target, classes=classes, ignore_index=ignore_index)
-    loss = rows(reshape(flat, (target.size, classes)), labels)
-    if reduction != "mean":
-        return _reduced(reshape(loss, target.shape), reduction)
-    return _per(_weight_of(labels, weight, ignore_index), loss)
+        scores = reshape(flat, (target.size, classes))
+    loss: Tensor = apply(op, (scores, labels, weight), params)[0]
+    return reshape(loss, target.shape) if params["reduction"] == "none" and last != 1 else loss
 
 
-def _weight_of(labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """Return by what the mean of weighted rows is divided: their weights' sum, 1 if that is 0."""
-    used = not_equal(labels, ignore_index)
-    if weight is None:
-        total = used.sum()
-    else:
-        total = where(used, widened(weight)[where(used, labels, 0)], 0).sum()
-    return where(equal(total, 0), 1, total)
-
-
-def _per(count: Tensor | float, loss: Tensor) -> Tensor:
+def _per(count: float, loss: Tensor) -> Tensor:
     """Return the sum of the losses over a count, which float16 may not hold, nor that sum."""
-    wide = widened(loss)
-    count = astype(count, wide.dtype) if isinstance(count, Tensor) else count
-    mean: Tensor = narrowed(wide.sum() / count, loss)
+    mean: Tensor = narrowed(widened(loss).sum() / count, loss)
     return mean
 
 

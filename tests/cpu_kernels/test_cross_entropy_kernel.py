@@ -28,7 +28,7 @@ def cross_entropy_call(dtype, n=5, c=7, ignore_index=-1, label_smoothing=0.1):
     labels = np.arange(n) % c
     labels[1:2] = ignore_index
     weight = np.linspace(0.5, 2, c, dtype=dtype)
-    params = dict(ignore_index=ignore_index, label_smoothing=label_smoothing)
+    params = dict(ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none")
     return [3 * random(n, c, dtype=dtype), labels, weight], params
 
 
@@ -73,7 +73,10 @@ def test_declines_and_leaves_everything_as_it_was(position, change):
 
 
 def test_what_the_reference_refuses_is_declined():
-    labels, params = np.zeros(0, np.int64), dict(ignore_index=-100, label_smoothing=0.0)
+    labels, params = (
+        np.zeros(0, np.int64),
+        dict(ignore_index=-100, label_smoothing=0.0, reduction="none"),
+    )
     nothing = np.zeros((0, 0), np.float32)
     assert computed("softmax_cross_entropy", [nothing, labels, None], params) is None
     with mg.use_backend("numba"):
@@ -116,11 +119,18 @@ def rows(dtype, logits, labels, weight=None, ignore_index=-100, label_smoothing=
         np.array(labels, np.int64),
         None if weight is None else np.array(weight, dtype),
     ]
-    params = dict(ignore_index=ignore_index, label_smoothing=label_smoothing)
+    params = dict(ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none")
     with np.errstate(all="ignore"):  # without the compiler NumPy reports inf - inf
         found = computed("softmax_cross_entropy", arrays, params)
     assert_same(found, referenced("softmax_cross_entropy", arrays, params), TOLERANCE[dtype])
-    return found
+    for reduction in ("sum", "mean"):
+        params["reduction"] = reduction
+        with np.errstate(all="ignore"):
+            reduced = computed("softmax_cross_entropy", arrays, params)
+        wanted = referenced("softmax_cross_entropy", arrays, params)
+        assert_same(reduced, wanted, TOLERANCE[dtype])
+        assert bits_of(reduced[1:2]) == bits_of(found[1:2])
+    return found[:2]
 
 
 @floats
@@ -201,7 +211,8 @@ def test_cross_entropy_of_no_rows(dtype):
 
 
 def test_cross_entropy_of_integer_labels_of_every_width():
-    logits, params = random(3, 4, dtype=np.float32), dict(ignore_index=0, label_smoothing=0.1)
+    logits = random(3, 4, dtype=np.float32)
+    params = dict(ignore_index=0, label_smoothing=0.1, reduction="none")
     wanted = computed("softmax_cross_entropy", [logits, np.array([1, 0, 3]), None], params)
     for code in (*"bBhHiIl", ">i2", ">i8"):
         found = computed("softmax_cross_entropy", [logits, np.array([1, 0, 3], code), None], params)

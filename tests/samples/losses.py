@@ -19,7 +19,22 @@ def reference_target(labels, weight=None, *, classes, ignore_index, label_smooth
     return out
 
 
-def reference_cross_entropy(logits, labels, weight=None, *, ignore_index, label_smoothing):
+def wide(dtype):
+    """Return the dtype of a denominator, which float16 may not hold."""
+    return SINGLE if dtype == HALF else floating(dtype)
+
+
+def reduced(loss, labels, weight, ignore_index, reduction):
+    """Return losses of rows, or their sum or mean, and by what the sum was divided."""
+    used = labels != ignore_index
+    shares = used * (1 if weight is None else weight[np.where(used, labels, 0)])
+    total = (shares.sum() or 1) if reduction == "mean" else 1
+    return loss if reduction == "none" else loss.sum() / total, np.array(total, loss.dtype)
+
+
+def reference_cross_entropy(
+    logits, labels, weight=None, *, ignore_index, label_smoothing, reduction
+):
     target = reference_target(
         labels,
         weight,
@@ -30,14 +45,17 @@ def reference_cross_entropy(logits, labels, weight=None, *, ignore_index, label_
     )
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     mass = target.sum(axis=1, keepdims=True)
-    return -(target * np.log(p)).sum(axis=1), mass * p - target
+    loss = -(target * np.log(p)).sum(axis=1)
+    loss, total = reduced(loss, labels, weight, ignore_index, reduction)
+    return loss, mass * p - target, total
 
 
-def reference_nll(log_p, labels, weight=None, *, ignore_index):
+def reference_nll(log_p, labels, weight=None, *, ignore_index, reduction):
     used = labels != ignore_index
     safe = np.where(used, labels, 0)
     share = used * (np.ones(log_p.shape[1]) if weight is None else weight)[safe]
-    return -share * log_p[np.arange(len(labels)), safe]
+    loss = -share * log_p[np.arange(len(labels)), safe]
+    return reduced(loss, labels, weight, ignore_index, reduction)
 
 
 def reference_binary(logits, target, pos_weight=1):
@@ -45,6 +63,7 @@ def reference_binary(logits, target, pos_weight=1):
     return -pos_weight * target * np.log(p) - (1 - target) * np.log(1 - p)
 
 
+REDUCTIONS = ("none", "sum", "mean")
 LABELLED = [
     ({"ignore_index": -100, "label_smoothing": 0.0}, None),
     ({"ignore_index": -100, "label_smoothing": 0.1}, None),
@@ -71,22 +90,26 @@ LOSSES = {
         TABLE["softmax_cross_entropy"],
         reference_cross_entropy,
         (
-            *(Case((Reals((4, 3)), Ints((4,), 0, 3), w), params) for params, w in LABELLED),
-            Case((Reals((0, 3)), Ints((0,)), None), LABELLED[0][0]),
+            *(
+                Case((Reals((4, 3)), Ints((4,), 0, 3), w), {**params, "reduction": reduction})
+                for params, w in LABELLED
+                for reduction in REDUCTIONS
+            ),
+            Case((Reals((0, 3)), Ints((0,)), None), {**LABELLED[0][0], "reduction": "mean"}),
         ),
-        result=floating,
+        result=lambda dtype: (floating(dtype), floating(dtype), wide(dtype)),
         wrong=(
             Wrong(
                 (np.ones((2, 3)), np.array([0, 3])),
                 ValueError,
                 r"\[0, 3\).* 3 at position 1",
-                LABELLED[0][0],
+                {**LABELLED[0][0], "reduction": "none"},
             ),
             Wrong(
                 (np.ones((2, 3)), np.array([-1, 0])),
                 ValueError,
                 r"\[0, 3\).* -1 at position 0",
-                LABELLED[0][0],
+                {**LABELLED[0][0], "reduction": "none"},
             ),
         ),
     ),
@@ -94,16 +117,22 @@ LOSSES = {
         TABLE["nll_loss"],
         reference_nll,
         (
-            Case((Reals((4, 3)), Ints((4,), 0, 3)), {"ignore_index": -100}),
-            Case((Reals((4, 3)), Ints((4,), 0, 3), Reals((3,), POSITIVE)), {"ignore_index": 2}),
-            Case((Reals((0, 3)), Ints((0,))), {"ignore_index": -100}),
+            *(
+                Case(
+                    (Reals((4, 3)), Ints((4,), 0, 3), *weight),
+                    {"ignore_index": ignore_index, "reduction": reduction},
+                )
+                for ignore_index, weight in [(-100, ()), (2, (Reals((3,), POSITIVE),))]
+                for reduction in REDUCTIONS
+            ),
+            Case((Reals((0, 3)), Ints((0,))), {"ignore_index": -100, "reduction": "mean"}),
         ),
-        result=floating,
+        result=lambda dtype: (floating(dtype), wide(dtype)),
         kinks=(
             Kink(
                 ([[-math.inf, 0.0], [-1.0, -math.inf]], np.array([1, 0])),
                 ([[0.0, -1.0], [-1.0, 0.0]], None),
-                {"ignore_index": -100},
+                {"ignore_index": -100, "reduction": "none"},
             ),
         ),
         wrong=(
@@ -111,7 +140,7 @@ LOSSES = {
                 (np.ones((2, 3)), np.array([0, 3])),
                 ValueError,
                 r"\[0, 3\) or be -100.* 3 at position 1",
-                {"ignore_index": -100},
+                {"ignore_index": -100, "reduction": "none"},
             ),
         ),
     ),
