@@ -422,7 +422,10 @@ ALONE = {
         "a part of other ops",
     ),
     **dict.fromkeys(
-        "random_bits random_unit random_normal random_integers random_order dropout".split(),
+        (
+            "random_bits random_reserve random_unit random_normal random_integers random_order "
+            "dropout"
+        ).split(),
         "of minigrad's own random bits",
     ),
     **dict.fromkeys(
@@ -434,6 +437,7 @@ ALONE = {
     ),
     **dict.fromkeys("rnn lstm gru".split(), "a part of a layer: test_torch_modules.py"),
     "cross_entropy_target": "a part of the loss",
+    "masked": "the derivative of dropout",
     **dict.fromkeys(("normalize", "rms_normalize"), "a part of the normalizations"),
     "attention_weights": "a part of attention",
     **dict.fromkeys("max_unpool max_pick avg_unpool".split(), "a derivative of pooling"),

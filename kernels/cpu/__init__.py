@@ -4,6 +4,7 @@ from . import activations as activations
 from . import clipping as clipping
 from . import convolution as convolution
 from . import cross_entropy as cross_entropy
+from . import dropout as dropout
 from . import elementary as elementary
 from . import gemm as gemm
 from . import indexing as indexing

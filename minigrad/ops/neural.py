@@ -248,13 +248,30 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
     return out
 
 
-_dropout: Op = Op(
-    "dropout",
+_masked: Op = Op(
+    "masked",
     lambda xp, x, mask, *, scale: xp.where(mask, x * scale, 0),
-    vjp=dict(x=lambda g, mask, scale: _dropout(g, mask, scale=scale)),
+    vjp=dict(x=lambda g, mask, scale: _masked(g, mask, scale=scale)),
+)
+"""scale · x where a mask of its shape, or of one that broadcasts to it, is true; 0 elsewhere."""
+
+
+def _dropout_forward(
+    xp: Any, x: Any, state: Any, *, keep: float, scale: float, shape: tuple[int, ...]
+) -> tuple[Any, Any]:
+    mask = random.mask_of(xp, state, keep, shape)
+    return _masked.forward(xp, x, mask, scale=scale), mask
+
+
+_dropout = Op(
+    "dropout",
+    _dropout_forward,
+    vjp=dict(x=lambda g_out, mask, scale: _masked(g_out, mask.detach(), scale=scale)),
+    outputs=("out", "mask"),
     promotes=("x",),
     floating=True,
 )
+"""x by a mask of a shape that broadcasts to its own, drawn from a generator's state."""
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
@@ -302,5 +319,7 @@ def _dropped(name: str, x: Tensor, p: float, training: bool, shape: tuple[int, .
         raise ValueError(f"{name}: p must lie in [0, 1], got {p}")
     if not training or p == 0:
         return x
-    mask = random.bernoulli(1 - p, shape, backend=x.backend)
-    return _dropout(x, mask, scale=0.0 if p == 1 else 1 / (1 - p))
+    state = random.reserve(math.prod(shape), x.backend)
+    params = {"keep": 1 - p, "scale": 0.0 if p == 1 else 1 / (1 - p), "shape": shape}
+    out: Tensor = apply(_dropout, (x, state), params)[0]
+    return out

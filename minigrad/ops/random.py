@@ -49,16 +49,35 @@ def _philox(xp: Any, counter: Any, stream: Any, key: Any) -> Any:
     return xp.stack([c0, c1, c2, c3], axis=1)
 
 
-def _bits_forward(xp: Any, state: Any, *, size: int) -> Any:
+def _words(xp: Any, state: Any, size: int) -> Any:
     blocks = -(-size // 4)
     counter = state[2] + xp.arange(blocks, dtype=np.uint64)
     words = _philox(xp, counter, state[1], state[0])
-    state[2:] += xp.asarray(blocks, dtype=np.uint64)
     return xp.astype(words, np.uint32).reshape(4 * blocks)[:size]
+
+
+def _advance(xp: Any, state: Any, size: int) -> None:
+    state[2:] += xp.asarray(-(-size // 4), dtype=np.uint64)
+
+
+def _bits_forward(xp: Any, state: Any, *, size: int) -> Any:
+    words = _words(xp, state, size)
+    _advance(xp, state, size)
+    return words
 
 
 #: `size` uint32 words; advances the state by the blocks of four that they take.
 random_bits = Op("random_bits", _bits_forward, writes=("state",))
+
+
+def _reserve_forward(xp: Any, state: Any, *, size: int) -> Any:
+    before = xp.array(state, copy=True)
+    _advance(xp, state, size)
+    return before
+
+
+#: The state from which `random_bits` would draw, which advances as if it did.
+_reserve = Op("random_reserve", _reserve_forward, writes=("state",))
 
 
 def _unit_forward(xp: Any, bits: Any, *, dtype: Any) -> Any:
@@ -72,6 +91,12 @@ def _unit_forward(xp: Any, bits: Any, *, dtype: Any) -> Any:
 
 
 _unit = Op("random_unit", _unit_forward)
+
+
+def mask_of(xp: Any, state: Any, keep: float, shape: tuple[int, ...]) -> Any:
+    """Return raw booleans, true with probability keep: what `bernoulli` draws from the state."""
+    bits = _words(xp, state, math.prod(shape))
+    return (_unit_forward(xp, bits, dtype=np.dtype(np.float32)) < keep).reshape(shape)
 
 
 def _normal_forward(xp: Any, bits: Any, *, dtype: Any) -> Any:
@@ -118,14 +143,22 @@ class Generator:
 
     def bits(self, size: int, backend: Backend) -> Tensor:
         """Return the next `size` uint32 words and advance past the block of four they end in."""
+        words: Tensor = random_bits(self._state_on(backend), size=size)
+        return words
+
+    def reserve(self, size: int, backend: Backend) -> Tensor:
+        """Return the state that `size` words can be drawn from, and advance as if they had been."""
+        state: Tensor = _reserve(self._state_on(backend), size=size)
+        return state
+
+    def _state_on(self, backend: Backend) -> Tensor:
         if (drawn := _drawn.get()) is not None:
             key = None if self is _default.generator else self
             if key not in drawn:
                 drawn[key] = self.get_state()
         if self.state.backend is not backend:
             self.state = to(self.state, backend)
-        words: Tensor = random_bits(self.state, size=size)
-        return words
+        return self.state
 
     def get_state(self) -> np.ndarray[Any, Any]:
         """Return key, stream and counter as a uint64 array on the host."""
@@ -197,6 +230,11 @@ def set_state(state: Any) -> None:
 
 def _draw(words: int, generator: Generator | None, backend: str | Backend | None) -> Tensor:
     return (generator or _default.generator).bits(words, backends.resolve(backend))
+
+
+def reserve(words: int, backend: Backend) -> Tensor:
+    """Return the state that so many words can be drawn from, as `Generator.reserve`."""
+    return _default.generator.reserve(words, backend)
 
 
 def _floating(dtype: Any) -> np.dtype[Any]:

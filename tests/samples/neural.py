@@ -7,6 +7,7 @@ import numpy as np
 import minigrad as mg
 from minigrad.engine import TABLE
 
+from .random import reference_bits, reference_unit
 from .rows import *
 
 NP_ACTIVATIONS = {
@@ -16,6 +17,15 @@ NP_ACTIVATIONS = {
     "gelu": lambda x: x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2 if x.size else x,
     "silu": lambda x: x / (1 + np.exp(-x)),
 }
+
+STATE = np.array([5, 2**40, 2**32 - 1], np.uint64)
+
+
+def reference_dropout(x, state, keep, scale, shape):
+    bits, _ = reference_bits(state, int(np.prod(shape)))
+    mask = reference_unit(bits, SINGLE) < np.float32(keep)
+    return np.where(mask.reshape(shape), x * scale, 0)
+
 
 NEURAL = {
     "embedding": Row(
@@ -116,8 +126,34 @@ NEURAL = {
         }.items()
     },
     "dropout": Row(
-        lambda x, mask, scale: TABLE["dropout"](x, mask, scale=scale),
+        lambda x, state, **params: TABLE["dropout"](x, state, **params)[0],
+        reference_dropout,
+        tuple(
+            Case(
+                (Reals(shape), Given(STATE)), {"keep": keep, "scale": 1.25, "shape": shape_of_mask}
+            )
+            for shape, shape_of_mask, keep in [
+                *((shape, shape, 0.6) for shape in SHAPES),
+                ((2, 3), (2, 1), 0.6),
+                ((2, 3), (1, 3), 0.6),
+                ((2, 3, 2), (2, 3, 1), 0.5),
+                ((7,), (7,), 0.0),
+                ((7,), (7,), 1.0),
+            ]
+        ),
+        result=floating,
+    ),
+    "masked": Row(
+        TABLE["masked"],
         lambda x, mask, scale: np.where(mask, x * scale, 0),
-        tuple(Case((Reals(shape), Bools(shape)), {"scale": 1.25}) for shape in SHAPES),
+        tuple(
+            Case((Reals(shape), Bools(shape_of_mask)), {"scale": 1.25})
+            for shape, shape_of_mask in [
+                *((shape, shape) for shape in SHAPES),
+                ((2, 3), (2, 1)),
+                ((2, 3), (1, 3)),
+            ]
+        ),
+        dtypes=FLOATS,
     ),
 }

@@ -35,6 +35,10 @@ def pairs_of(bits):
     return [(int(a) << 32) + int(b) for a, b in bits.reshape(-1, 2)]
 
 
+def reserved(state, size):
+    return TABLE["random_reserve"](state, size=size), state
+
+
 def reference_unit(bits, dtype):
     if dtype == DOUBLE:
         return np.array([((p >> 37 << 26) + ((p & LOW) >> 6)) / 2**53 for p in pairs_of(bits)])
@@ -61,6 +65,17 @@ RANDOM = {
                 ((5, 2**40, 2**40), 3),
                 ((1, 2, 3), 0),
             ]
+        ),
+        order=0,
+        result=None,
+        writes=(0,),
+    ),
+    "random_reserve": Row(
+        reserved,
+        lambda state, size: (state, reference_bits(state, size)[1]),
+        tuple(
+            Case((Given(np.array([5, 2**40, 2**32 - 1], np.uint64)),), {"size": size})
+            for size in (0, 1, 4, 9)
         ),
         order=0,
         result=None,
