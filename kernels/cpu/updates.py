@@ -1,13 +1,14 @@
 """The steps of the optimizers: SGD, Adagrad, RMSprop, Adam and AdamW, each in one pass.
 
-A parameter, its gradient and what is kept of it are read once and written once, side by side as
-flat arrays, four bytes of float32 for some two operations: memory sets the pace but for the square
-root and the division. Coefficients are worked out in float64 and rounded to the parameter's dtype,
-in which the rest is computed. State that is absent is None, for which Numba compiles a loop without
-it; whether there are penalties is asked outside the loop, which LLVM makes several of.
+A parameter, its gradient and what is kept of it lie side by side as flat arrays; each is read once
+and, but for the gradient, written once: from 2 operations for 12 bytes of float32 (SGD) to some 12
+for 28 (Adam), so that memory sets the pace, or root and division where all lies in cache.
+Coefficients are worked out in float64 and rounded to the parameter's dtype, in which the rest is
+computed. State that is absent is None, for which Numba compiles a loop without it; whether there
+are penalties is asked before the loop, of which LLVM makes several.
 
-Measured: 0.95 to 1.05 of a bare loop with neither option nor state in its way, at 235,146 elements
-and at 10 million.
+Measured beside a bare loop over ready arrays that knows no penalties: 1.05 to 1.1 of its time at
+235,146 elements of float32, 1.0 at 10 million; beside NumPy's path 0.15 to 0.5 and 0.1 to 0.35.
 """
 
 from collections.abc import Iterator
