@@ -1,8 +1,16 @@
 """Convolutions, their transposes and the gradient of their weights, as products with columns.
 
-A column is what one window sees, and a convolution the product of the weight with all columns. They
-are made for some samples at a time, or for some rows of one, in a buffer that stays in a core's
-cache and that BLAS reads while it is there; the product is written where it belongs.
+A column is what one window sees, and a convolution the product of the weight with all columns.
+They are made for some samples at a time, or for some rows of one, in a buffer that stays in a
+core's cache; BLAS reads it there and writes where the result belongs. A place of a window sees what
+the place above it saw rows later, so that most of a column's rows are long copies of others. Each
+element of a column is written once and worth two operations for each channel of the result, so
+that from some 16 of them BLAS has most of the time.
+
+On one thread, float32, 3 x 3 windows padded by 1, of NumPy's time (of torch's) took result, weight
+and way back: for (64, 1, 28, 28) to 16 channels 0.15 (0.2), 0.8 (0.75) and 0.4 (0.1); for
+(64, 16, 14, 14) to 32 channels 0.8 (1.8), 0.85 (2.0) and 0.45 (1.35); for (8, 16, 112, 112) to 16
+channels 0.5 (2.0), 0.6 (2.1) and 0.45 (1.7). Torch makes no columns.
 """
 
 import math
@@ -17,7 +25,7 @@ from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 from .windows import OVERLAPPING, Pair, pair, seen, steps
 
 BLOCK = 1 << 17  # elements of columns that are made at a time
-MANY = 96  # windows for which a product for each sample is as fast as one for several
+MANY = 64  # windows for which a product for each sample is as fast as one for several
 
 Steps = tuple[Pair, Pair, Pair, Pair]
 
@@ -59,9 +67,10 @@ def convolution(
     """Return bias + Σ weight · what each window of x sees, channels cut into groups.
 
     x (n, c, *lengths), weight (out, c / groups, *kernel), bias (out,); gives (n, out, *sizes).
-    Declines dtypes other than float32 and float64, and more than two axes.
+    Declines dtypes other than float32 and float64, more than two axes and shapes that do not fit.
     """
-    if not _are_known(windows, x, weight, bias):
+    fit = x.shape[2:] == windows.lengths and x.shape[1] == groups * weight.shape[1]
+    if not (fit and _are_known(windows, x, weight, bias)):
         return NotImplemented
     images = plain(x).reshape(*x.shape[:2], *pair(windows.lengths, 1))
     out = _convolved(images, _grouped(weight, groups), bias, steps(windows), windows.sizes)
@@ -77,19 +86,20 @@ def convolution_transpose(
     y (n, out, *sizes), weight (out, c / groups, *kernel), bias (c,); gives (n, c, *lengths).
     Declines as `convolution`.
     """
-    if not _are_known(windows, y, weight, bias):
+    fit = y.shape[2:] == windows.sizes and y.shape[1] == len(weight)
+    if not (fit and _are_known(windows, y, weight, bias)):
         return NotImplemented
     shape = len(y), groups * weight.shape[1], *windows.lengths
     around = kernel, stride, padding, dilation = steps(windows)
     images = plain(y).reshape(*y.shape[:2], *pair(windows.sizes, 1))
-    if stride == (1, 1):
-        # Points see those that saw them, through a mirrored kernel: to copy columns is faster than
-        # to add them up.
+    if stride == (1, 1) and len(weight) <= shape[1]:
+        # Points see those that saw them, through a mirrored kernel: columns of no more channels,
+        # which also are made for some rows at a time.
         before = tuple(d * (k - 1) - p for k, d, p in zip(kernel, dilation, padding, strict=True))
         mirrored = _grouped(_mirrored(weight, groups), groups)
         around = kernel, stride, (before[0], before[1]), dilation
         return _convolved(images, mirrored, bias, around, windows.lengths).reshape(shape)
-    matrix = np.swapaxes(_grouped(weight, groups), 1, 2)
+    matrix = _grouped(weight, groups).swapaxes(1, 2)
     fill = np.zeros(shape[1], y.dtype) if bias is None else plain(bias)
     out = np.empty((*shape[:2], *pair(windows.lengths, 1)), y.dtype)
     count, width = math.prod(windows.sizes), pair(windows.sizes, 1)[1]
@@ -112,7 +122,8 @@ def convolution_weight(x: Array, y: Array, *, windows: Any, groups: int) -> Any:
     x (n, c, *lengths), y (n, out, *sizes); gives (out, c / groups, *kernel). Declines as
     `convolution`.
     """
-    if not _are_known(windows, x, y, None):
+    fit = x.shape[2:] == windows.lengths and y.shape[2:] == windows.sizes and len(x) == len(y)
+    if not (fit and _are_known(windows, x, y)):
         return NotImplemented
     images = plain(x).reshape(*x.shape[:2], *pair(windows.lengths, 1))
     n, channels, count = len(y), y.shape[1], math.prod(windows.sizes)
@@ -127,14 +138,14 @@ def convolution_weight(x: Array, y: Array, *, windows: Any, groups: int) -> Any:
     ):
         part = y[samples, :, :, windows_of]
         if columns.ndim == 3:
-            part = np.moveaxis(part, 0, 2).reshape(*out.shape[::2], columns.shape[2])
-            out += np.matmul(columns, np.swapaxes(part, 1, 2))
+            part = part.transpose(1, 2, 0, 3).reshape(*out.shape[::2], columns.shape[2])
+            out += np.matmul(columns, part.swapaxes(1, 2))
         else:
-            out += np.matmul(columns, np.swapaxes(part, 2, 3)).sum(axis=0)
-    return np.swapaxes(out, 1, 2).reshape(shape).astype(x.dtype, copy=False)
+            out += np.matmul(columns, part.swapaxes(2, 3)).sum(axis=0)
+    return out.swapaxes(1, 2).reshape(shape).astype(x.dtype, copy=False)
 
 
-def _are_known(windows: Any, x: Array, y: Array, bias: Array | None) -> bool:
+def _are_known(windows: Any, x: Array, y: Array, bias: Array | None = None) -> bool:
     dtype = x.dtype
     return (
         dtype in FLOATS
@@ -153,7 +164,7 @@ def _mirrored(weight: Array, groups: int) -> Array:
     """Return (out, c / groups, *kernel) as (c, out / groups, *kernel), the kernels reversed."""
     out, channels, *kernel = weight.shape
     weight = weight.reshape(groups, out // groups, channels, *kernel)
-    weight = np.swapaxes(weight, 1, 2).reshape(groups * channels, out // groups, *kernel)
+    weight = weight.swapaxes(1, 2).reshape(groups * channels, out // groups, *kernel)
     return np.flip(weight, axis=tuple(range(2, weight.ndim)))
 
 
@@ -169,7 +180,7 @@ def _convolved(
         part = out[samples, :, :, windows]
         if columns.ndim == 3:
             together = np.matmul(matrix, columns).reshape(groups, channels, *part.shape[::3])
-            together = np.moveaxis(together, 2, 0)
+            together = together.transpose(2, 0, 1, 3)
             part[...] = together if shift is None else together + shift
         else:
             np.matmul(matrix, columns, out=part)
