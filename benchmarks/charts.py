@@ -260,7 +260,7 @@ def curves(result: dict[str, Any]) -> str:
 def charts_of(result: dict[str, Any]) -> dict[str, Callable[[], str]]:
     """Return what can be drawn of a part's results, by file name."""
     found, part = result["found"], result["part"]
-    if part == "mnist" and mnist.totals(found):
+    if part == "mnist" and found and mnist.totals(found):
         return {"mnist.svg": lambda: curves(result)}
     if not found.get("rows"):
         return {}

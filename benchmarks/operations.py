@@ -30,7 +30,7 @@ FORWARD, BACKWARD = "forward", "forward + backward"
 PASSES = (FORWARD, BACKWARD)
 
 QUICK = ("multiply", "exp", "softmax_cross_entropy", "isnan")
-CONTROLS = 12  # ops that run the same code on all backends
+CONTROLS = 8  # ops that run the same code on all backends
 MOST_LOST = 3  # processes of one backend
 
 # The most that an op with a kernel may take of the time without it: 0.95 of the speed.
@@ -370,7 +370,7 @@ def compared(
     """Return the rows of one op, for each size and pass, measured `longer` times the usual time."""
     base = next(iter(playing))
     wanted = tasks(op, plan)
-    seconds = longer * arena.block / 2 / len(wanted)
+    seconds = longer * arena.block / 4 / len(wanted)
     turns = take_turns(playing, wanted, arena.rounds(3), arena.control, seconds)
     for name, reason in turns.failed.items():
         failed(op, name, Failed(reason))

@@ -71,7 +71,7 @@ def measure(arena: Arena, found: dict[str, Any]) -> None:
         }
         for task in TARGETS:
             say(f"overhead: {task}")
-            turns = take_turns(playing, [task], arena.rounds(20), arena.control, arena.block)
+            turns = take_turns(playing, [task], arena.rounds(10), arena.control, arena.block)
             for name, reason in {**turns.failed, **turns.lost}.items():
                 raise Lost(f"{name}: {reason}")
             found["rows"].append(

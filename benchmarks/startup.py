@@ -2,7 +2,8 @@
 
 Imports count in CPU time, each in a new interpreter, minigrad's and NumPy's in turns. The first
 step is the perceptron's at batch 32, from the start of the process to its end: with empty caches of
-the compilers, and again with what the first process left there.
+the compilers, and again with what the first process left there. torch.compile, which takes most of
+a minute for that, is left out.
 """
 
 import statistics
@@ -45,7 +46,7 @@ def measure(arena: Arena, found: dict[str, Any]) -> None:
     say("startup: import")
     found.update(imports=imports(arena.rounds(10)), batch=BATCH, steps={}, failed={})
     task = f"perceptron|{BATCH}"
-    for name in [*arena.backends, *arena.peers]:
+    for name in [*arena.backends, *(peer for peer in arena.peers if peer != "torch.compile")]:
         say(f"startup: {name}")
         with arena.fresh_caches() as env:
             try:

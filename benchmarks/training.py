@@ -448,7 +448,7 @@ def compared(
 def defeats(found: dict[str, Any]) -> list[tuple[str, str, float]]:
     """Return (step, peer, our fastest backend's time / the peer's) where that is above 1."""
     lost = []
-    for row in found["rows"]:
+    for row in found.get("rows", []):
         own = [r for name, r in row["ratio"].items() if name not in (FLOOR, *PEERS)]
         for peer in PEERS:
             if own and row["ratio"].get(peer, math.inf) < min(own):

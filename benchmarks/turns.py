@@ -250,14 +250,14 @@ def take_turns(
 ) -> Rounds:
     """Let the contestants run the tasks in turns, `seconds` for each task, after a warm-up round.
 
-    Rounds in which the control was slow are repeated, as many again as `rounds` at most; slow ones
+    Rounds in which the control was slow are repeated, half as many as `rounds` at most; slow ones
     count only where there are not enough others. A contestant that fails is left out.
     """
     tasks, left = list(tasks), dict(contestants)
     failed: dict[str, str] = {}
     lost: dict[str, str] = {}
     found: list[tuple[bool, dict[str, dict[str, float]]]] = []
-    for number in range(1 + 2 * rounds):
+    for number in range(1 + rounds + max(1, rounds // 2)):
         times: dict[str, dict[str, float]] = {}
         for name in turned(list(left), number):
             time.sleep(SETTLE)
