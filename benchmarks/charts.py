@@ -220,7 +220,7 @@ def curves(result: dict[str, Any]) -> str:
     """Return the accuracy of each contestant over the seconds that it trained."""
     found = result["found"]
     took = mnist.totals(found)
-    left, right, top, bottom = 80, WIDTH - MARGIN - 120, 64.0, 300.0
+    left, right, top, bottom = 80, WIDTH - MARGIN - 20, 64.0, 300.0
     every = [a for name in took for a in found["contestants"][name]["accuracy"]]
     low = math.floor(100 * min(every))
     high = max(low + 1, math.ceil(100 * max(every)))
@@ -251,9 +251,12 @@ def curves(result: dict[str, Any]) -> str:
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(f'<polyline class="curve {kind}" points="{path}"/>')
         parts += [f'<circle class="{kind}" cx="{a:.1f}" cy="{b:.1f}" r="4"/>' for a, b in points]
-        last, height = points[-1]
-        parts.append(label(last + 8, height + 4, report.named(name), "text small halo"))
-    heading = f"{found['data']}, {found['epochs']} epochs: accuracy on the test set"
+    for place, name in enumerate(sorted(took, key=took.__getitem__, reverse=True)):
+        at = bottom - 22 - 20 * place
+        said = f"{report.named(name)}: {report.seconds(took[name])}"
+        parts.append(f'<circle class="{COLOURS[name]}" cx="{right - 178}" cy="{at}" r="4"/>')
+        parts.append(label(right - 168, at + 4, said, "text small halo"))
+    heading = f"Accuracy on the test set over {found['epochs']} epochs: {found['data']}"
     return picture(heading, bottom + 44, parts, result)
 
 
