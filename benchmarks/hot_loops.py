@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -530,24 +530,28 @@ def of_jax() -> Build:
 # Yardsticks, built from a case, its arrays and the number of threads
 
 
-def copied(case: Case | Update, arrays: list[Any], threads: int) -> Callable[[], Any]:
+@cache
+def copy_loop(threads: int) -> Callable[[Any, Any], None]:
     import numba
-
-    source = np.ones(math.ceil(case.moved * arrays[0].size / 2), np.float32)
-    out = np.zeros_like(source)
 
     @numba.njit(error_model="numpy", parallel=threads > 1)
     def loop(source: Any, out: Any) -> None:
         for i in numba.prange(source.size):
             out[i] = source[i]
 
-    return lambda: loop(source, out)
+    return loop
 
 
-def bare_loop(update: Update, arrays: list[Any], threads: int) -> Callable[[], Any]:
+def copied(case: Case | Update, arrays: list[Any], threads: int) -> Callable[[], Any]:
+    source = np.ones(math.ceil(case.moved * arrays[0].size / 2), np.float32)
+    return partial(copy_loop(threads), source, np.zeros_like(source))
+
+
+@cache
+def update_loop(formula: Callable[[Any], Any], states: int, threads: int) -> Callable[..., None]:
     import numba
 
-    element = numba.njit(error_model="numpy")(update.formula(np.sqrt))
+    element = numba.njit(error_model="numpy")(formula(np.sqrt))
     compiled = numba.njit(error_model="numpy", parallel=threads > 1)
 
     @compiled
@@ -560,9 +564,13 @@ def bare_loop(update: Update, arrays: list[Any], threads: int) -> Callable[[], A
         for i in numba.prange(p.size):
             p[i], m[i], v[i] = element(p[i], g[i], m[i], v[i])
 
+    return with_one if states == 1 else with_two
+
+
+def bare_loop(update: Update, arrays: list[Any], threads: int) -> Callable[[], Any]:
     p, g = (array.copy() for array in arrays)
     states = [np.ones_like(p) for _ in range(update.states)]
-    return partial(with_one if update.states == 1 else with_two, p, g, *states)
+    return partial(update_loop(update.formula, update.states, threads), p, g, *states)
 
 
 def exponential(case: Case, arrays: list[Any], threads: int) -> Callable[[], Any]:

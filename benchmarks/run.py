@@ -11,7 +11,8 @@ Parts, each with a file of results, machine facts included:
     overhead   what one operation on 4×4 costs
     warmup     what `mg.warmup()` costs; takes minutes, and only when asked for
 
-Who plays beside minigrad is in the `compare` extra. How times are taken: turns.py.
+Who plays beside minigrad is in the `compare` extra. How times are taken: turns.py. Kernels that are
+not in Numba's cache yet are compiled on the way, which adds minutes.
 
     python benchmarks/run.py                    all parts but warmup, within 15 minutes on two cores
     python benchmarks/run.py step mnist         these parts
