@@ -339,6 +339,7 @@ TORCH = {
     # neural
     **{name: softmax_of_torch(name) for name in ("softmax", "log_softmax")},
     "softmax_cross_entropy": loss("cross_entropy"),
+    "soft_cross_entropy": lambda x, target: functional.cross_entropy(x, target, reduction="none"),
     "nll_loss": loss("nll_loss"),
     "binary_cross_entropy_with_logits": binary_loss,
     "one_hot": lambda labels, num_classes: functional.one_hot(labels.long(), num_classes),

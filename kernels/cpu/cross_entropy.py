@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
-from .softmax import SHORT, exponentials, rows_at_a_time
+from .softmax import SHORT, exponentials, rows_at_a_time, sums
 
 PER_ROW = 100  # what a row costs beside its elements, in elements
 
@@ -91,6 +91,51 @@ def _ones(c: int, dtype: Any) -> Array:
     return np.ones(c, dtype)
 
 
+def _soft_calls(dtype: Any, n: int) -> Iterator[Call]:
+    logits, target = np.random.default_rng(0).normal(size=(2, n, 7)).astype(dtype)
+    yield [3 * logits, np.abs(target)], {}
+
+
+@kernel(_soft_calls)
+def soft_cross_entropy(logits: Array, target: Array) -> Any:
+    """Return what `softmax_cross_entropy` does of targets t that are given, both of shape (n, c).
+
+    Declines all but two matrices of float32 or of float64.
+    """
+    dtype = logits.dtype
+    if dtype not in FLOATS or target.dtype != dtype or logits.ndim != 2 or not logits.shape[1]:
+        return NotImplemented
+    if target.shape != logits.shape:
+        return NotImplemented
+    n, c = logits.shape
+    loss, dlogits = np.empty(n, dtype), np.empty((n, c), dtype)
+    _soft_rows(n * (c + PER_ROW), plain(logits), plain(target), loss, dlogits)
+    return loss, dlogits
+
+
+@loop(parallel_from=1 << 18)
+def _soft_rows(logits: Array, target: Array, loss: Array, dlogits: Array) -> None:
+    """Fill ``loss`` and ``dlogits``, a block of rows at a time."""
+    n, c = logits.shape
+    rows = rows_at_a_time(c)
+    for block in prange((n + rows - 1) // rows):
+        start, stop = block * rows, min(block * rows + rows, n)
+        _soft_block(logits[start:stop], target[start:stop], loss[start:stop], dlogits[start:stop])
+
+
+@jit()
+def _soft_block(logits: Array, target: Array, loss: Array, dlogits: Array) -> None:
+    """Do what `_soft_rows` does, for rows that are handled together."""
+    tops, totals = exponentials(logits, dlogits)
+    masses = np.empty(logits.shape[0])
+    sums(target, masses)
+    for i in range(logits.shape[0]):
+        loss[i] = _cost(target, i, logits, i, tops[i], math.log(totals[i]))
+        scale = logits.dtype.type(masses[i] / totals[i])
+        for j in range(logits.shape[1]):
+            dlogits[i, j] = dlogits[i, j] * scale - target[i, j]
+
+
 @loop(parallel_from=1 << 18)
 def _rows(
     logits: Array,
@@ -155,6 +200,7 @@ def _block(
         dlogits[:] = 0
         return 0
     tops, totals = exponentials(logits, dlogits)
+    weights = weight.reshape(1, weight.size)
     misses = 0
     for i in range(logits.shape[0]):
         label = labels[i]
@@ -171,7 +217,7 @@ def _block(
                 cost += hit * weight[label] * (log_total - (logits[i, label] - tops[i]))
             scale = real((hit * weight[label] + spread) / totals[i])
             if share > 0:
-                cost += share * _weighted_cost(logits, i, tops[i], log_total, weight)
+                cost += share * _cost(weights, 0, logits, i, tops[i], log_total)
                 for j in range(logits.shape[1]):
                     dlogits[i, j] = dlogits[i, j] * scale - real(share) * weight[j]
             else:
@@ -183,10 +229,10 @@ def _block(
 
 
 @jit("reassoc")
-def _weighted_cost(logits: Array, i: int, top: Any, log_total: float, weight: Array) -> float:
-    """Return row i's -sum(weight * log p); a weight of 0 counts for 0 even where p is 0."""
+def _cost(target: Array, k: int, logits: Array, i: int, top: Any, log_total: float) -> float:
+    """Return -sum(t * log p) of row k of targets and row i of logits; a t of 0 counts nothing."""
     cost = 0.0
     for j in range(logits.shape[1]):
-        if weight[j] != 0:
-            cost += weight[j] * (log_total - (logits[i, j] - top))
+        if target[k, j] != 0:
+            cost += target[k, j] * (log_total - (logits[i, j] - top))
     return cost

@@ -88,7 +88,7 @@ def exponentials(x: Array, out: Array) -> tuple[Array, Array]:
         flat = out.reshape(out.size)
         for k in range(flat.size):
             flat[k] = exp(flat[k])
-        _sums(out, totals)
+        sums(out, totals)
     return tops, totals
 
 
@@ -122,7 +122,7 @@ def _sum_of_exponentials(x: Array, i: int, top: Any) -> float:
 
 
 @jit("reassoc")
-def _sums(x: Array, totals: Array) -> None:
+def sums(x: Array, totals: Array) -> None:
     """Write the sums of rows to ``totals``."""
     for i in range(x.shape[0]):
         total = 0.0
@@ -276,7 +276,7 @@ def _rows(kind: int, x: Array, g: Array, out: Array) -> None:
                 out[i, j] = x[i, j] * (g[i, j] - total)
     elif kind == LOG_SOFTMAX_BACK:
         totals = np.empty(x.shape[0])
-        _sums(g, totals)
+        sums(g, totals)
         for i in range(x.shape[0]):
             total = real(totals[i])
             for j in range(x.shape[1]):

@@ -100,6 +100,27 @@ def _per_row(g_loss: Tensor, total: Tensor, reduction: str) -> Tensor:
     return share
 
 
+def _against(xp: Any, logits: Any, target: Any) -> tuple[Any, Any]:
+    """Return -Σ t log p of rows of logits and of class probabilities t, and s·p - t for s = Σ t."""
+    shifted = logits - xp.max(logits, axis=1, keepdims=True)
+    weights = xp.exp(shifted)
+    total = accurate_sum(xp, weights, axis=(1,), keepdims=True)
+    terms = target * xp.where(target == 0, 0, shifted - xp.log(total))
+    mass = xp.sum(target, axis=1, keepdims=True)
+    return -accurate_sum(xp, terms, axis=(1,), keepdims=False), mass * (weights / total) - target
+
+
+def _bent(g_dlogits: Tensor, dlogits: Tensor, target: Tensor) -> Tensor:
+    """Return the cotangent of the logits from that of dlogits = s·p - t.
+
+    With s·p = dlogits + t, d(dlogits)/d(logits) = s·(diag(p) - p pᵀ).
+    """
+    scaled, mass = dlogits + target, sum_along(target, 1)
+    p = where(equal(mass, 0), 0, scaled / where(equal(mass, 0), 1, mass))
+    bent = scaled * g_dlogits
+    return bent - p * sum_along(bent, 1)
+
+
 def _cross_entropy_forward(
     xp: Any,
     logits: Any,
@@ -121,16 +142,10 @@ def _cross_entropy_forward(
         label_smoothing=label_smoothing,
         dtype=wide.dtype,
     )
-    shifted = wide - xp.max(wide, axis=1, keepdims=True)
-    weights = xp.exp(shifted)
-    total = accurate_sum(xp, weights, axis=(1,), keepdims=True)
-    terms = target * xp.where(target == 0, 0, shifted - xp.log(total))
-    loss = xp.where(outside, xp.nan, -accurate_sum(xp, terms, axis=(1,), keepdims=False))
-    used = labels != ignore_index
-    mass = xp.sum(target, axis=1, keepdims=True)
-    dlogits = xp.where(used[:, None], mass * (weights / total) - target, 0)
-    loss, count = _reduced_rows(xp, loss, labels, used & ~outside, weight, reduction)
-    return narrowed(loss, logits), narrowed(dlogits, logits), count
+    loss, dlogits = _against(xp, wide, target)
+    loss, used = xp.where(outside, xp.nan, loss), labels != ignore_index
+    loss, total = _reduced_rows(xp, loss, labels, used & ~outside, weight, reduction)
+    return narrowed(loss, logits), narrowed(xp.where(used[:, None], dlogits, 0), logits), total
 
 
 def _cross_entropy_logits(
@@ -144,9 +159,6 @@ def _cross_entropy_logits(
     label_smoothing: float,
     reduction: str,
 ) -> Tensor | None:
-    """First order: dlogits is the derivative. Second order: with s·p = dlogits + target,
-    d(dlogits)/d(logits) = s·(diag(p) - p pᵀ).
-    """
     first = None if g_loss is None else _per_row(g_loss, total, reduction) * dlogits
     if g_dlogits is None:
         return first
@@ -158,10 +170,7 @@ def _cross_entropy_logits(
         label_smoothing=label_smoothing,
         dtype=dlogits.dtype,
     )
-    scaled, mass = dlogits + target, sum_along(target, 1)
-    p = where(equal(mass, 0), 0, scaled / where(equal(mass, 0), 1, mass))
-    bent = scaled * g_dlogits
-    second = bent - p * sum_along(bent, 1)
+    second = _bent(g_dlogits, dlogits, target)
     return second if first is None else first + second
 
 
@@ -175,6 +184,43 @@ _cross_entropy = Op(
     vjp=dict(logits=_cross_entropy_logits),
     outputs=("loss", "dlogits", "total"),
     promotes=("logits", "weight"),
+    floating=True,
+)
+
+
+def _soft_forward(xp: Any, logits: Any, target: Any) -> tuple[Any, Any]:
+    loss, dlogits = _against(xp, widened(logits), widened(target))
+    return narrowed(loss, logits), narrowed(dlogits, logits)
+
+
+def _soft_logits(
+    g_loss: Tensor | None, g_dlogits: Tensor | None, dlogits: Tensor, target: Tensor
+) -> Tensor | None:
+    first = None if g_loss is None else expand_dims(g_loss, -1) * dlogits
+    if g_dlogits is None:
+        return first
+    second = _bent(g_dlogits, dlogits, target)
+    return second if first is None else first + second
+
+
+def _soft_target(g_loss: Tensor | None, g_dlogits: Tensor | None, logits: Tensor) -> Tensor | None:
+    log_p = log_softmax(logits, 1)
+    # absorb: what a row of loss 0 costs nothing of may be infinite.
+    first = None if g_loss is None else -absorb(expand_dims(g_loss, -1), log_p)
+    if g_dlogits is None:
+        return first
+    second = sum_along(g_dlogits * exp(log_p), 1) - g_dlogits
+    return second if first is None else first + second
+
+
+#: Rows of logits and of class probabilities t, both (n, c) -> (loss (n,), its derivative by the
+#: logits), as of labels.
+_soft_cross_entropy = Op(
+    "soft_cross_entropy",
+    _soft_forward,
+    vjp=dict(logits=_soft_logits, target=_soft_target),
+    outputs=("loss", "dlogits"),
+    promotes=("logits", "target"),
     floating=True,
 )
 
@@ -202,11 +248,14 @@ def cross_entropy(
     weight = _class_weight("cross_entropy", weight, logits, axis)
     if target.dtype.kind == "f":
         classes = logits.shape[axis]
-        smoothed = (1 - label_smoothing) * target + label_smoothing / classes
+        if label_smoothing:
+            target = (1 - label_smoothing) * target + label_smoothing / classes
         if weight is not None:
-            smoothed = smoothed * weight.reshape((classes,) + (1,) * (logits.ndim - axis - 1))
-        # absorb: a class of probability 0 counts nothing, even where its logit is -inf.
-        loss = -absorb(smoothed, log_softmax(logits, axis)).sum(axis=axis)
+            target = target * weight.reshape((classes,) + (1,) * (logits.ndim - axis - 1))
+        rows = (_rows_of(logits, axis), _rows_of(target, axis))
+        loss: Tensor = apply(_soft_cross_entropy, rows)[0]
+        if logits.ndim != 2:
+            loss = reshape(loss, logits.shape[:axis] + logits.shape[axis + 1 :])
         return _reduced(loss, reduction)
     params = {
         "ignore_index": ignore_index,
@@ -350,15 +399,24 @@ def _loss_of_labels(
     params: dict[str, Any],
 ) -> Tensor:
     """Return the losses that op(scores (n, c), labels (n,)) gives, in target's shape or reduced."""
-    labels, last, classes = target, scores.ndim - 1, scores.shape[axis]
-    if last != 1:  # what follows is there already
-        order = (*range(axis), *range(axis + 1, scores.ndim), axis)
-        flat = scores if axis == last else permute_dims(scores, order)
-        ignore_index = params["ignore_index"]
-        labels = _FLAT_LABELS[name](target, classes=classes, ignore_index=ignore_index)
-        scores = reshape(flat, (target.size, classes))
-    loss: Tensor = apply(op, (scores, labels, weight), params)[0]
-    return reshape(loss, target.shape) if params["reduction"] == "none" and last != 1 else loss
+    labels = target
+    if scores.ndim != 2:
+        labels = _FLAT_LABELS[name](
+            target, classes=scores.shape[axis], ignore_index=params["ignore_index"]
+        )
+    loss: Tensor = apply(op, (_rows_of(scores, axis), labels, weight), params)[0]
+    if params["reduction"] == "none" and scores.ndim != 2:
+        return reshape(loss, target.shape)
+    return loss
+
+
+def _rows_of(x: Tensor, axis: int) -> Tensor:
+    """Return a matrix with the axis of the classes last."""
+    if x.ndim == 2:  # where it is the last already
+        return x
+    order = (*range(axis), *range(axis + 1, x.ndim), axis)
+    flat = x if axis == x.ndim - 1 else permute_dims(x, order)
+    return reshape(flat, (x.size // x.shape[axis], x.shape[axis]))
 
 
 def _per(count: float, loss: Tensor) -> Tensor:

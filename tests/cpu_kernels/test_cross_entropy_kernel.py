@@ -217,3 +217,34 @@ def test_cross_entropy_of_integer_labels_of_every_width():
     for code in (*"bBhHiIl", ">i2", ">i8"):
         found = computed("softmax_cross_entropy", [logits, np.array([1, 0, 3], code), None], params)
         assert bits_of(found) == bits_of(wanted)
+
+
+SOFT_ROWS = [
+    ([1000, -1000, 0], [1, 0, 0]),
+    ([1000, -1000, 0], [0.25, 0.5, 0.25]),
+    ([0, -INF, 0], [0.5, 0, 0.5]),
+    ([0, -INF, 0], [0.5, 0.5, 0]),
+    ([1, 2, 3], [0, 0, 0]),
+    ([1, 2, 3], [-1, 2, 0.5]),
+    ([1, 2, 3], [NAN, 1, 0]),
+    ([1, 2, 3], [0, INF, 0]),
+    *((row, [0.2, 0, 0.8]) for row in BROKEN_ROWS),
+    *((row, [0, 0, 0]) for row in BROKEN_ROWS),
+]
+
+
+@floats
+@pytest.mark.parametrize("classes", [3, 70, 600])
+def test_targets_that_are_probabilities(classes, dtype):
+    logits, target = random(2, len(SOFT_ROWS), classes, dtype=dtype)
+    for i, rows in enumerate(zip(*SOFT_ROWS, strict=True)):
+        (logits, target)[i][:, -3:] = rows
+    with np.errstate(all="ignore"):
+        found = computed("soft_cross_entropy", [logits, target], {})
+    assert_same(found, referenced("soft_cross_entropy", [logits, target], {}), TOLERANCE[dtype])
+
+
+def test_declines_probabilities_that_do_not_fit():
+    x = random(4, 3, dtype=np.float32)
+    for logits, target in [(x, x.astype(float)), (x, x[:3]), (x[0], x[0]), (x[:, :0], x[:, :0])]:
+        assert_declines("soft_cross_entropy", [logits, target], {})

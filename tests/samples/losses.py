@@ -50,6 +50,12 @@ def reference_cross_entropy(
     return loss, mass * p - target, total
 
 
+def reference_soft_cross_entropy(logits, target):
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    loss = -(target * np.log(p)).sum(axis=1)
+    return loss, target.sum(axis=1, keepdims=True) * p - target
+
+
 def reference_nll(log_p, labels, weight=None, *, ignore_index, reduction):
     used = labels != ignore_index
     safe = np.where(used, labels, 0)
@@ -112,6 +118,15 @@ LOSSES = {
                 {**LABELLED[0][0], "reduction": "none"},
             ),
         ),
+    ),
+    "soft_cross_entropy": Row(
+        TABLE["soft_cross_entropy"],
+        reference_soft_cross_entropy,
+        (
+            Case((Reals((4, 3)), Reals((4, 3), PROBABILITY))),
+            Case((Reals((0, 3)), Reals((0, 3), PROBABILITY))),
+        ),
+        result=floating,
     ),
     "nll_loss": Row(
         TABLE["nll_loss"],
