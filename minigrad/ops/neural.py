@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import get_default_dtype
 from ..engine import TABLE, Op, Tensor, apply
 from ..messages import did_you_mean
 from . import random
 from .activations import silu
-from .creation import as_tensor, asarray, constant_like
+from .creation import as_tensor, asarray, astype, constant_like
 from .elementwise import relu, sigmoid, tanh, where
 from .fused import fused
 from .indexing import Array, scatter
@@ -268,8 +269,6 @@ _dropout = Op(
     _dropout_forward,
     vjp=dict(x=lambda g_out, mask, scale: _masked(g_out, mask.detach(), scale=scale)),
     outputs=("out", "mask"),
-    promotes=("x",),
-    floating=True,
 )
 """x by a mask of a shape that broadcasts to its own, drawn from a generator's state."""
 
@@ -319,6 +318,8 @@ def _dropped(name: str, x: Tensor, p: float, training: bool, shape: tuple[int, .
         raise ValueError(f"{name}: p must lie in [0, 1], got {p}")
     if not training or p == 0:
         return x
+    if x.dtype.kind not in "fc":
+        x = astype(x, get_default_dtype())
     state = random.reserve(math.prod(shape), x.backend)
     params = {"keep": 1 - p, "scale": 0.0 if p == 1 else 1 / (1 - p), "shape": shape}
     out: Tensor = apply(_dropout, (x, state), params)[0]

@@ -74,9 +74,3 @@ def test_declines(name):
 def test_there_is_no_seam_between_chunks(dtype):
     x = random(2 * cpu.activations.CHUNK + 3, dtype=dtype)
     assert_same(computed("relu", [x], {}), referenced("relu", [x], {}))
-
-
-def test_of_few_numbers_relu_is_numpys(monkeypatch):
-    monkeypatch.setattr(cpu.activations._map, "pays_from", 100)
-    assert_declines("relu", [np.ones(24, np.float32)], {})
-    assert computed("relu", [np.ones(25, np.float32)], {}) is not None

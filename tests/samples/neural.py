@@ -141,7 +141,6 @@ NEURAL = {
                 ((7,), (7,), 1.0),
             ]
         ),
-        result=floating,
     ),
     "masked": Row(
         TABLE["masked"],
@@ -154,6 +153,5 @@ NEURAL = {
                 ((2, 3), (1, 3)),
             ]
         ),
-        dtypes=FLOATS,
     ),
 }
