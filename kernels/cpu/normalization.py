@@ -489,10 +489,10 @@ def _normalized_columns(
     for stripe in prange(-(-columns // STRIPE)):
         low = stripe * STRIPE
         width = min(STRIPE, columns - low)
-        first, total, squares = scratch(x), np.zeros(STRIPE), np.zeros(STRIPE)
+        first, total, squares = scratch(x, width), np.zeros(width), np.zeros(width)
         column_moments(x, low, width, first, total, squares)
-        offset = scratch(x)
-        inverse, factor, shift = scratch(x), scratch(x), scratch(x)
+        offset = scratch(x, width)
+        inverse, factor, shift = scratch(x, width), scratch(x, width), scratch(x, width)
         for j in range(width):
             offset[j] = total[j] / count
             mean[low + j] = first[j] + offset[j]
@@ -513,23 +513,23 @@ def column_moments(
 ) -> None:
     """As `moments`, for columns from ``low`` on; ``total`` and ``squares`` hold zeros before."""
     n = len(x)
-    offset, part = scratch(x), scratch(x)
+    offset, part = scratch(x, width), scratch(x, width)
     if n:
         for j in range(width):
             first[j] = x[0, low + j]
     for start in range(0, n, SAMPLES):
         stop = min(start + SAMPLES, n)
         size = stop - start
-        part[:width] = 0
+        part[:] = 0
         for i in range(np.uint64(start), np.uint64(stop)):
-            _add_deviations(x, i, low, width, first, part)
+            add_deviations(x, i, low, width, first, part)
         for j in range(width):
             if start:
                 apart = part[j] / size - total[j] / start
                 squares[j] += apart * apart * (start * size / stop)
             total[j] += part[j]
             offset[j] = part[j] / size
-        part[:width] = 0
+        part[:] = 0
         for i in range(np.uint64(start), np.uint64(stop)):
             _add_squares(x, i, low, width, first, offset, part)
         for j in range(width):
@@ -537,13 +537,14 @@ def column_moments(
 
 
 @jit()
-def scratch(x: Array) -> Array:
-    """Return room for a number for each column of a stripe."""
-    return np.zeros(STRIPE, x.dtype)
+def scratch(x: Array, width: int) -> Array:
+    """Return a zero for each column of a stripe, in the dtype of x."""
+    return np.zeros(width, x.dtype)
 
 
 @jit()
-def _add_deviations(x: Array, i: int, low: int, width: int, first: Array, sums: Array) -> None:
+def add_deviations(x: Array, i: int, low: int, width: int, first: Array, sums: Array) -> None:
+    """Add a stretch of a row, less ``first``, to the sums of its columns."""
     for j in range(width):
         sums[j] += x[i, np.uint64(low + j)] - first[j]
 
@@ -575,9 +576,9 @@ def _columns_back(
     for stripe in prange(-(-columns // STRIPE)):
         low = stripe * STRIPE
         width = min(STRIPE, columns - low)
-        inverse, factor = scratch(x), scratch(x)
-        part, of_unit = scratch(x), scratch(x)
-        total, unit_total = np.zeros(STRIPE), np.zeros(STRIPE)
+        inverse, factor = scratch(x, width), scratch(x, width)
+        part, of_unit = scratch(x, width), scratch(x, width)
+        total, unit_total = np.zeros(width), np.zeros(width)
         for j in range(width):
             inverse[j] = 1 / np.sqrt(var[low + j] + eps)
             factor[j] = weight[(low + j) % len(weight), 0] * inverse[j]

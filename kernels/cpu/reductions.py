@@ -16,11 +16,20 @@ from typing import Any
 import numpy as np
 
 from .compiler import FLOATS, Array, Call, Loop, jit, kernel, loop, plain, prange
-from .normalization import BLOCK, SAMPLES, STRIPE, column_moments, moments, scratch, sum_less
+from .normalization import (
+    BLOCK,
+    SAMPLES,
+    STRIPE,
+    add_deviations,
+    column_moments,
+    moments,
+    scratch,
+    sum_less,
+)
 
 ROW = 30  # numbers that NumPy reduces in the time it takes to start on a row
 NARROW = 32  # columns, fewer of which in a long float32 matrix are summed faster by BLAS
-FEW = 64  # numbers in a matrix, with fewer of which it is not worth starting on
+FEW = 16  # numbers in each of several matrices, with fewer of which starting on it takes too long
 
 Walk = tuple[bool, tuple[int, int, int], tuple[int, ...], int]
 
@@ -62,6 +71,24 @@ def _sum_to_calls(dtype: Any, n: int) -> Iterator[Call]:
 def _var_calls(dtype: Any, n: int) -> Iterator[Call]:
     for correction in (0.0, 1.0):
         yield from _calls(dtype, n, correction=correction)
+
+
+def _var_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for [x], params in _calls(dtype, n):
+        axis = params["axis"]
+        yield [np.cos(x.sum(axis)), x], {"axis": axis, "correction": 0.0}
+
+
+def _std_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for [g, x], params in _var_backward_calls(dtype, n):
+        yield [g, np.sqrt(abs(g)), x], params
+
+
+def _extremes_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
+    for [x], params in _calls(dtype, n):
+        x = np.rint(x)
+        top = np.maximum.reduce(x, axis=params["axis"])
+        yield [np.cos(top), top, x], params
 
 
 @kernel(_calls)
@@ -144,7 +171,7 @@ def _planned(
         return None
     by_columns, shape, result, count = walk
     run, work = columns if by_columns else rows, x.size + ROW * shape[0] * shape[1]
-    if run is _column_sums and _is_numpy_s(x.dtype, *shape):
+    if by_columns and _is_numpy_s(x.dtype, *shape, run is _column_sums):
         work = 0
     if count < 2 or not run.pays(work):
         return None
@@ -152,11 +179,70 @@ def _planned(
     return run, work, plain(x).reshape(shape), out.reshape(-1), out, count
 
 
-def _is_numpy_s(dtype: Any, matrices: int, n: int, columns: int) -> bool:
-    """Return whether NumPy reduces such matrices over their rows at least as fast."""
-    if matrices > 1:
-        return columns > STRIPE or n * columns < FEW
-    return columns > STRIPE or (dtype == np.float32 and n > BLOCK and columns < NARROW)
+def _is_numpy_s(dtype: Any, matrices: int, n: int, columns: int, summed: bool) -> bool:
+    """Return whether NumPy reduces, or sums, the columns of such matrices at least as fast."""
+    if matrices > 1 and n * columns < FEW:
+        return True
+    by_blas = matrices == 1 and dtype == np.float32 and n > BLOCK and columns < NARROW
+    return summed and (columns > STRIPE or by_blas)
+
+
+@kernel(_var_backward_calls)
+def var_backward(g: Array, x: Array, *, axis: tuple[int, ...], correction: float) -> Any:
+    """Return g · 2 (x - mean) / (n - correction); declines as `var` does."""
+    plan = _planned_back(g, x, axis, _row_deviations, _column_deviations)
+    if plan is None or plan[-1] <= correction:
+        return NotImplemented
+    run, view, dx, count = plan
+    scale = plain(g).reshape(-1) * (2 / (count - correction))
+    run(x.size, view, scale, scale, False, dx.reshape(view.shape))
+    return dx
+
+
+@kernel(_std_backward_calls)
+def std_backward(
+    g: Array, out: Array, x: Array, *, axis: tuple[int, ...], correction: float
+) -> Any:
+    """Return g · (x - mean) / (n - correction) / out, and 0 where out is 0; declines as `var`."""
+    plan = _planned_back(g, x, axis, _row_deviations, _column_deviations)
+    if plan is None or plan[-1] <= correction:
+        return NotImplemented
+    run, view, dx, count = plan
+    scale = plain(g).reshape(-1) * (1 / (count - correction))
+    run(x.size, view, scale, plain(out).reshape(-1), True, dx.reshape(view.shape))
+    return dx
+
+
+@kernel(_extremes_backward_calls)
+def extremes_backward(
+    g: Array, out: Array, x: Array, *, axis: tuple[int, ...], keepdims: bool
+) -> Any:
+    """Return g, shared equally by those x that are out, or nan, and 0 for others."""
+    plan = _planned_back(g, x, axis, _row_ties, _column_ties)
+    if plan is None:
+        return NotImplemented
+    run, view, dx, _ = plan
+    shared = plain(g).reshape(-1), plain(out).reshape(-1)
+    run(x.size, view, *shared, dx.reshape(view.shape))
+    return dx
+
+
+def _planned_back(
+    g: Array, x: Array, axis: tuple[int, ...], rows: Loop, columns: Loop
+) -> tuple[Loop, Array, Array, int] | None:
+    """Return the loop to run, x as it sees it, room for dx and how many numbers make one result."""
+    if x.dtype not in FLOATS or g.dtype != x.dtype:
+        return None
+    walk = _walk(x.shape, axis, False)
+    if walk is None or walk[3] < 2:
+        return None
+    by_columns, shape, _, count = walk
+    run, work = columns if by_columns else rows, x.size
+    if by_columns and _is_numpy_s(x.dtype, *shape, False):
+        work = 0
+    if not run.pays(work):
+        return None
+    return run, plain(x).reshape(shape), np.empty(x.shape, x.dtype), count
 
 
 @loop(parallel_from=1 << 21, pays_from=10_000)
@@ -180,9 +266,9 @@ def _column_sums(x: Array, divisor: float, out: Array) -> None:
     for task in prange(matrices * stripes):
         matrix, low = x[task // stripes], task % stripes * STRIPE
         width = min(STRIPE, columns - low)
-        part, total = scratch(x), np.zeros(STRIPE)
+        part, total = scratch(x, width), np.zeros(width)
         for start in range(0, n, SAMPLES):
-            part[:width] = 0
+            part[:] = 0
             stop = min(start + SAMPLES, n)
             fours = start + (stop - start) // 4 * 4
             for i in range(np.uint64(start), np.uint64(fours), 4):
@@ -219,7 +305,7 @@ def _row_variances(x: Array, freedom: float, root: bool, out: Array) -> None:
         out[row] = np.sqrt(squares / freedom) if root else squares / freedom
 
 
-@loop(parallel_from=1 << 19)
+@loop(parallel_from=1 << 19, pays_from=1)
 def _column_variances(x: Array, freedom: float, root: bool, out: Array) -> None:
     """Fill ``out`` with the variances of the columns of each matrix, or their square roots."""
     matrices, _, columns = x.shape
@@ -227,8 +313,111 @@ def _column_variances(x: Array, freedom: float, root: bool, out: Array) -> None:
     for task in prange(matrices * stripes):
         low = task % stripes * STRIPE
         width = min(STRIPE, columns - low)
-        total, squares = np.zeros(STRIPE), np.zeros(STRIPE)
-        column_moments(x[task // stripes], low, width, scratch(x), total, squares)
+        total, squares = np.zeros(width), np.zeros(width)
+        column_moments(x[task // stripes], low, width, scratch(x, width), total, squares)
         for j in range(width):
             value = squares[j] / freedom
             out[task // stripes * columns + low + j] = np.sqrt(value) if root else value
+
+
+@loop(parallel_from=1 << 18)
+def _row_deviations(x: Array, scale: Array, divisor: Array, divided: bool, dx: Array) -> None:
+    """Fill ``dx`` with (x - mean) · scale, if ``divided`` over a divisor, and 0 where that is 0."""
+    planes, rows, length = x.shape
+    real = x.dtype.type
+    for row in prange(rows):
+        first, total = _finite(x[0, row, 0]), 0.0
+        for i in range(planes):
+            for start in range(0, length, BLOCK):
+                total += sum_less(x, i, row, start, min(start + BLOCK, length), first)
+        offset = real(total / (planes * length))
+        factor, over = _quotient(scale[row], divisor[row], divided)
+        for i in range(planes):
+            for j in range(length):
+                dx[i, row, j] = ((x[i, row, j] - first) - offset) / over * factor
+
+
+@jit()
+def _finite(value: Any) -> Any:
+    """Return what numbers are taken less of: an infinity would make nan of all."""
+    return value if np.isfinite(value) else type(value)(0)
+
+
+@jit()
+def _quotient(scale: Any, divisor: Any, divided: bool) -> tuple[Any, Any]:
+    """Return what to multiply with and what to divide by; their quotient can overflow."""
+    one = type(scale)(1)
+    if not divided:
+        return scale, one
+    return (scale, divisor) if divisor != 0 else (scale * (one - one), one)
+
+
+@loop(parallel_from=1 << 18, pays_from=1)
+def _column_deviations(x: Array, scale: Array, divisor: Array, divided: bool, dx: Array) -> None:
+    """As `_row_deviations`, for the columns of each matrix."""
+    matrices, n, columns = x.shape
+    stripes = -(-columns // STRIPE)
+    for task in prange(matrices * stripes):
+        m, low = task // stripes, task % stripes * STRIPE
+        width = min(STRIPE, columns - low)
+        first, offset = scratch(x, width), scratch(x, width)
+        factor, over = scratch(x, width), scratch(x, width)
+        total = np.zeros(width)
+        for j in range(width):
+            first[j] = _finite(x[m, 0, low + j])
+            result = m * columns + low + j
+            factor[j], over[j] = _quotient(scale[result], divisor[result], divided)
+        for start in range(0, n, SAMPLES):
+            offset[:] = 0
+            for i in range(np.uint64(start), np.uint64(min(start + SAMPLES, n))):
+                add_deviations(x[m], i, low, width, first, offset)
+            for j in range(width):
+                total[j] += offset[j]
+        for j in range(width):
+            offset[j] = total[j] / n
+        for i in range(n):
+            for j in range(width):
+                column = np.uint64(low + j)
+                dx[m, i, column] = ((x[m, i, column] - first[j]) - offset[j]) / over[j] * factor[j]
+
+
+@loop(parallel_from=1 << 18)
+def _row_ties(x: Array, g: Array, extreme: Array, dx: Array) -> None:
+    """Fill ``dx``: each row's g, divided by how many are its extreme or nan, for each of these."""
+    planes, rows, length = x.shape
+    for row in prange(rows):
+        best, ties = extreme[row], 0
+        for i in range(planes):
+            for j in range(length):
+                value = x[i, row, j]
+                ties += (value == best) | (value != value)
+        share = x.dtype.type(np.float64(g[row]) / ties)
+        for i in range(planes):
+            for j in range(length):
+                value = x[i, row, j]
+                tied = (value == best) | (value != value)
+                dx[i, row, j] = share if tied else x.dtype.type(0)
+
+
+@loop(parallel_from=1 << 18, pays_from=1)
+def _column_ties(x: Array, g: Array, extreme: Array, dx: Array) -> None:
+    """As `_row_ties`, for the columns of each matrix."""
+    matrices, n, columns = x.shape
+    stripes = -(-columns // STRIPE)
+    for task in prange(matrices * stripes):
+        m, low = task // stripes, task % stripes * STRIPE
+        width = min(STRIPE, columns - low)
+        best, share, ties = scratch(x, width), scratch(x, width), np.zeros(width, np.int32)
+        for j in range(width):
+            best[j] = extreme[m * columns + low + j]
+        for i in range(n):
+            for j in range(width):
+                value = x[m, i, np.uint64(low + j)]
+                ties[j] += (value == best[j]) | (value != value)
+        for j in range(width):
+            share[j] = np.float64(g[m * columns + low + j]) / ties[j]
+        for i in range(n):
+            for j in range(width):
+                value = x[m, i, np.uint64(low + j)]
+                tied = (value == best[j]) | (value != value)
+                dx[m, i, np.uint64(low + j)] = share[j] if tied else x.dtype.type(0)

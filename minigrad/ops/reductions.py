@@ -182,7 +182,7 @@ def _per_freedom(
     return spread(g * _inverse(_count(shape, axis) - correction), shape, axis)
 
 
-def _var_x(g: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
+def _var_x(g: Tensor, x: Tensor, *, axis: tuple[int, ...], correction: float) -> Tensor:
     deviation = x - mean(x, axis=axis, keepdims=True)
     return _per_freedom(2 * g, x.shape, axis, correction) * deviation
 
@@ -192,14 +192,16 @@ _var = Op(
     lambda xp, x, *, axis, correction, keepdims: narrowed(
         _wide_var(xp, x, axis, correction, keepdims), x
     ),
-    vjp=dict(x=_var_x),
+    vjp=dict(x=fused("var_backward", _var_x)),
     promotes=("x",),
     floating=True,
     complex_rules=True,
 )
 
 
-def _std_x(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], correction: float) -> Tensor:
+def _std_x(
+    g: Tensor, out: Tensor, x: Tensor, *, axis: tuple[int, ...], correction: float
+) -> Tensor:
     total = spread(out, x.shape, axis)
     flat = equal(total, 0)
     # A quotient of their own: 1 / out can overflow.
@@ -212,7 +214,7 @@ _std = Op(
     lambda xp, x, *, axis, correction, keepdims: narrowed(
         xp.sqrt(_wide_var(xp, x, axis, correction, keepdims)), x
     ),
-    vjp=dict(x=_std_x),
+    vjp=dict(x=fused("std_backward", _std_x)),
     promotes=("x",),
     floating=True,
     complex_rules=True,
@@ -245,7 +247,7 @@ def _norm_x(g: Tensor, out: Tensor, x: Tensor, ord: float, axis: tuple[int, ...]
 _norm = Op("norm", _norm_forward, vjp=dict(x=_norm_x))
 
 
-def _shared(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: bool) -> Tensor:
+def _shared(g: Tensor, out: Tensor, x: Tensor, *, axis: tuple[int, ...], keepdims: bool) -> Tensor:
     """Give each of k tied extremes 1/k of the cotangent; k is counted and divided in float64."""
     # Where the extreme is nan, every nan is one.
     ties = logical_or(equal(x, spread(out, x.shape, axis)), isnan(x))
@@ -254,15 +256,17 @@ def _shared(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: 
     return where(ties, spread(share, x.shape, axis), 0)
 
 
+_extremes_x = fused("extremes_backward", _shared)
+
 _max = Op(
     "max",
     lambda xp, x, *, axis, keepdims: xp.max(x, axis=axis, keepdims=keepdims),
-    vjp=dict(x=_shared),
+    vjp=dict(x=_extremes_x),
 )
 _min = Op(
     "min",
     lambda xp, x, *, axis, keepdims: xp.min(x, axis=axis, keepdims=keepdims),
-    vjp=dict(x=_shared),
+    vjp=dict(x=_extremes_x),
 )
 
 

@@ -127,11 +127,94 @@ def test_declines_and_leaves_everything_as_it_was(name, change, axis):
     assert_declines(name, [change(x)], dict(axis=axis, keepdims=False) | PARAMS[name])
 
 
-def test_what_numpy_does_as_fast_is_left_to_it():
-    f32, f64 = np.dtype(np.float32), np.dtype(np.float64)
-    assert not reductions._is_numpy_s(f32, 1, 128, 256)
-    assert reductions._is_numpy_s(f32, 1, 100_000, 10)
-    assert not reductions._is_numpy_s(f64, 1, 100_000, 10)
-    assert reductions._is_numpy_s(f64, 1, 1000, 1000)
-    assert reductions._is_numpy_s(f64, 1000, 3, 3)
-    assert not reductions._is_numpy_s(f64, 1000, 30, 30)
+NUMPY_S = [
+    ((np.float32, 1, 128, 256), False),
+    ((np.float32, 1, 100_000, 10), True),
+    ((np.float64, 1, 100_000, 10), False),
+    ((np.float64, 1, 1000, 1000), True),
+    ((np.float64, 1000, 30, 30), False),
+    ((np.float64, 1000, 3, 3), True),
+]
+
+
+@pytest.mark.parametrize(("matrix", "is_numpy_s"), NUMPY_S)
+def test_what_numpy_sums_as_fast_is_left_to_it(matrix, is_numpy_s):
+    assert reductions._is_numpy_s(*matrix, summed=True) == is_numpy_s
+
+
+BACKWARD = {"var_backward": "var", "std_backward": "std", "extremes_backward": "max"}
+each_backward = pytest.mark.parametrize("name", BACKWARD)
+
+
+def backward_call(name, axes, dtype, change=None):
+    shape, axis = AXES[axes]
+    x = np.rint(2 * random(*shape, dtype=dtype))
+    if change is not None:
+        change(x)
+    params = dict(keepdims=False) if name == "extremes_backward" else dict(correction=1.0)
+    with np.errstate(all="ignore"):
+        if name == "extremes_backward":
+            out = np.max(x, axis)
+        else:
+            out = np.std(x, axis, ddof=1)
+    g = random(*out.shape, seed=1, dtype=dtype)
+    arrays = [g, x] if name == "var_backward" else [g, np.asarray(out), x]
+    return arrays, dict(axis=axis) | params
+
+
+@floats
+@each_axis
+@each_backward
+def test_backward_along_any_axes(name, axes, dtype):
+    arrays, params = backward_call(name, axes, dtype)
+    assert_close(computed(name, arrays, params), referenced(name, arrays, params), dtype)
+
+
+def constant(x):
+    x[...] = 0.1
+
+
+def broken(value):
+    def change(x):
+        x.flat[0] = value
+
+    return change
+
+
+CHANGES = {"constant": constant} | {str(v): broken(v) for v in (NAN, INF, -INF)}
+
+
+@floats
+@pytest.mark.parametrize("change", CHANGES)
+@each_axis
+@each_backward
+def test_backward_of_equal_and_of_non_finite_numbers(name, axes, change, dtype):
+    arrays, params = backward_call(name, axes, dtype, CHANGES[change])
+    with np.errstate(all="ignore"):
+        found = computed(name, arrays, params)
+    wanted = referenced(name, arrays, params)
+    if change == "constant" and name != "extremes_backward":
+        assert not found[0].any()
+    else:
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+        assert_close(
+            *(np.nan_to_num([r], posinf=1, neginf=-1) for r in (found[0], wanted[0])), dtype
+        )
+
+
+DECLINED_BACKWARD = [
+    (to(np.float16), (0,), 0.0),
+    (lambda x: x, (0, 2), 0.0),
+    (lambda x: x[:1], (0,), 0.0),
+    (lambda x: x, (0,), 3.0),
+]
+
+
+@pytest.mark.parametrize(("change", "axis", "correction"), DECLINED_BACKWARD)
+def test_backward_declines(change, axis, correction):
+    x = change(random(3, 4, 5, 6, dtype=np.float32))
+    g = np.ones(np.sum(x, axis).shape, x.dtype)
+    assert_declines("var_backward", [g, x], dict(axis=axis, correction=correction))
+    assert_declines("std_backward", [g, g, x], dict(axis=axis, correction=correction))
+    if correction == 0:
+        assert_declines("extremes_backward", [g, g, x], dict(axis=axis, keepdims=False))
