@@ -4,8 +4,12 @@ x is seen as (planes, rows, length): a row's statistics are those of all its pla
 one plane, of rows that lie together; batch norm of images has one for each sample, of rows that are
 channels. Forward reads a row twice for its mean and its squared deviations, and once more to write
 the result; backward reads it twice. A row of usual length stays in cache between, so that each
-array passes through memory once, with some 10 operations for each number. Where a row's numbers lie
-far apart, in batch norm of a matrix, 64 columns are taken at a time.
+array passes through memory once, with some 10 operations for each number. Batch norm of a matrix
+goes through it twice, STRIPE columns and SAMPLES rows at a time.
+
+Measured on one thread, float32, against NumPy's path: layer norm forward 0.18 - 0.37 of its time,
+backward 0.09 - 0.17; batch norm 0.14 - 0.45 and 0.1 - 0.25. Forward of (4096, 1024) took 1.3 times
+as long as a copy. Of torch's layer norm: (2048, 64) 1.1 and 0.9, (836, 1254) 0.8 and 0.8.
 """
 
 import math
