@@ -114,9 +114,8 @@ def mean(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
 @kernel(_sum_to_calls)
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Any:
     """Return the sum over the axes along which that shape is broadcast to x's; as `sum` does."""
-    if not _row_sums.pays(ROW * x.size):
-        return NotImplemented
-    total = _total(x, _broadcast_axes(x.shape, shape), True, False)
+    axis = _broadcast_axes(x.shape, shape)
+    total = _total(x, axis, True, False) if axis else NotImplemented
     return total if total is NotImplemented else total.reshape(shape)
 
 
@@ -129,6 +128,12 @@ def _broadcast_axes(shape: tuple[int, ...], small: tuple[int, ...]) -> tuple[int
 
 
 def _total(x: Array, axis: tuple[int, ...], keepdims: bool, divided: bool) -> Any:
+    if x.dtype not in FLOATS or not x.size:
+        return NotImplemented
+    if x.size <= BLOCK and not _row_sums.pays(x.size):
+        # As the reference does, without its questions: a third of the time of a sum of 16 numbers.
+        total: Any = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        return total / (x.size // total.size) if divided else total
     plan = _planned(x, axis, keepdims, _row_sums, _column_sums)
     if plan is None:
         return NotImplemented
@@ -251,7 +256,7 @@ def _planned_back(
     return run, plain(x).reshape(shape), np.empty(x.shape, x.dtype), count
 
 
-@loop(parallel_from=1 << 21, pays_from=10_000)
+@loop(parallel_from=1 << 21, pays_from=2 * BLOCK)
 def _row_sums(x: Array, divisor: float, out: Array) -> None:
     """Fill ``out`` with the sums of x's rows over ``divisor``."""
     planes, rows, length = x.shape
@@ -264,7 +269,7 @@ def _row_sums(x: Array, divisor: float, out: Array) -> None:
         out[row] = total / divisor
 
 
-@loop(parallel_from=1 << 21, pays_from=10_000)
+@loop(parallel_from=1 << 21, pays_from=2 * BLOCK)
 def _column_sums(x: Array, divisor: float, out: Array) -> None:
     """Fill ``out`` with the sums of the columns of each matrix over ``divisor``."""
     matrices, n, columns = x.shape

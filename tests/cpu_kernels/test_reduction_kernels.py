@@ -127,6 +127,15 @@ def test_declines_and_leaves_everything_as_it_was(name, change, axis):
     assert_declines(name, [change(x)], dict(axis=axis, keepdims=False) | PARAMS[name])
 
 
+@pytest.mark.parametrize("axis", [(), (0, 2), (1, 3)], ids=str)
+@pytest.mark.parametrize("name", ["sum", "mean"])
+def test_few_numbers_over_any_axes(name, axis, monkeypatch):
+    monkeypatch.setattr(reductions._row_sums, "pays_from", 2000)
+    x = random(3, 4, 5, 6, dtype=np.float32)
+    params = dict(axis=axis, keepdims=False)
+    assert_close(computed(name, [x], params), referenced(name, [x], params), np.float32)
+
+
 NUMPY_S = [
     ((np.float32, 1, 128, 256), False),
     ((np.float32, 1, 100_000, 10), True),
