@@ -309,9 +309,9 @@ def _adam(
     real = p.dtype.type
     keep1, take1 = real(beta1), real(1 - beta1)
     keep2, take2 = real(beta2), real(1 - beta2)
-    rate = real(lr / (1 - beta1**step))
-    unbias = real(1 / np.sqrt(1 - beta2**step))
-    epsilon, decay_, lasso_ = real(eps), real(decay), real(lasso)
+    root = np.sqrt(1 - beta2**step)  # makes v unbiased, once instead of in each element
+    rate, epsilon = real(lr * root / (1 - beta1**step)), real(eps * root)
+    decay_, lasso_ = real(decay), real(lasso)
     left = real(1 - lr * decay)
     for i in prange(p.size):
         param = p[i]
@@ -320,4 +320,4 @@ def _adam(
             param *= left
         m[i] = keep1 * m[i] + take1 * grad
         v[i] = keep2 * v[i] + take2 * (grad * grad)
-        p[i] = param - rate * m[i] / (np.sqrt(v[i]) * unbias + epsilon)
+        p[i] = param - rate * m[i] / (np.sqrt(v[i]) + epsilon)
