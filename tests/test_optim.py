@@ -161,6 +161,23 @@ def test_resuming_is_exact(kind, options, dtype, tmp_path):
         assert p.detach().numpy().tobytes() == q.detach().numpy().tobytes()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_of_large_parameters_is_as_of_small_ones(kind):
+    """They differ in where the memory of their state begins."""
+    options = {SGD: {"momentum": 0.9}, RMSprop: {"momentum": 0.9, "centered": True}}.get(kind, {})
+
+    def trained(arrays):
+        params = [tensor(array, requires_grad=True) for array in arrays]
+        optimizer, other = (kind(params, lr=0.02, **options) for _ in range(2))
+        run(optimizer, params, range(3))
+        other.load_state_dict(optimizer.state_dict())
+        run(other, params, range(3, 6))
+        return [p.detach().numpy() for p in params]
+
+    start = np.random.default_rng(0).normal(size=(64, 65))
+    np.testing.assert_array_equal(trained([start])[0], trained(start))
+
+
 def param(*shape):
     return mg.ones(shape, dtype=np.float64, requires_grad=True)
 

@@ -212,8 +212,22 @@ class Optimizer:
             state = self.state[p] = {"step": zeros((), dtype=np.float64, backend=p.backend)}
         for name in names:
             if name not in state:
-                state[name] = zeros_like(p)
+                state[name] = self._zeros(p, name)
         return state
+
+    def _zeros(self, p: Tensor, name: str) -> Tensor:
+        """Return zeros like p to keep under a name, each name's at another place of a page.
+
+        Large arrays all begin at the same place of one; then reading here waits for writing there,
+        as a processor compares only these bits of addresses first, and a step of Adam over 10
+        million elements takes 1.09 of the time.
+        """
+        if p.size < 4096:
+            return zeros_like(p)
+        place = (*self._kept, *self._kept_if_asked).index(name) + 1
+        skipped = place * 1024 // p.dtype.itemsize
+        memory = zeros((skipped + p.size,), dtype=p.dtype, backend=p.backend)
+        return memory[skipped:].reshape(p.shape)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the parameters' gradients, or fill them with zeros in place."""
@@ -319,4 +333,5 @@ class Optimizer:
                 f"{self._name}: {name!r} of parameter {index} must have shape {shape}, "
                 f"the state has {None if value is None else np.shape(value)}"
             )
-        return Tensor(value, dtype, backend=p.backend)
+        copied = Tensor(value, dtype, backend=p.backend)
+        return copied if name == "step" else assign(self._zeros(p, name), copied)
