@@ -3,14 +3,15 @@
 A column is what one window sees, and a convolution the product of the weight with all columns.
 They are made for some samples at a time, or for some rows of one, in a buffer that stays in a
 core's cache; BLAS reads it there and writes where the result belongs. A place of a window sees what
-the place above it saw rows later, so that most of a column's rows are long copies of others. Each
-element of a column is written once and worth two operations for each channel of the result, so
-that from some 16 of them BLAS has most of the time.
+the place above it saw rows later, so that most of a column's rows are long copies of others; where
+the kernel moves by single rows, each of its rows has a product of its own with the same columns, a
+third as many for 3 x 3. Each element of a column is worth two operations for each channel of the
+result: from some 16 channels on, BLAS has most of the time.
 
-On one thread, float32, 3 x 3 windows padded by 1, of NumPy's time (of torch's) took result, weight
-and way back: for (64, 1, 28, 28) to 16 channels 0.15 (0.2), 0.8 (0.75) and 0.4 (0.1); for
-(64, 16, 14, 14) to 32 channels 0.8 (1.8), 0.85 (2.0) and 0.45 (1.35); for (8, 16, 112, 112) to 16
-channels 0.5 (2.0), 0.6 (2.1) and 0.45 (1.7). Torch makes no columns.
+On one thread, float32, 3 x 3 windows padded by 1, of NumPy's time (of torch's, which makes no
+columns) took result, weight and way back: for (64, 1, 28, 28) to 16 channels 0.15 (0.2), 0.8 (0.75)
+and 0.4 (0.1); for (64, 16, 14, 14) to 32 channels 0.7 (1.7), 0.85 (1.9) and 0.45 (1.4); for
+(8, 16, 112, 112) to 16 channels 0.4 (1.5), 0.55 (1.9) and 0.4 (1.5).
 """
 
 import math
@@ -25,6 +26,7 @@ from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 from .windows import OVERLAPPING, Pair, pair, seen, steps
 
 BLOCK = 1 << 17  # elements of columns that are made at a time
+DEEP = 16  # places of a kernel's row, in all channels, from which its rows are multiplied alone
 MANY = 64  # windows for which a product for each sample is as fast as one for several
 
 Steps = tuple[Pair, Pair, Pair, Pair]
@@ -172,7 +174,10 @@ def _convolved(
     x: Array, matrix: Array, bias: Array | None, around: Steps, sizes: tuple[int, ...]
 ) -> Array:
     """Return the products (n, groups, out / groups, windows) of a matrix with the columns of x."""
-    groups, channels, _ = matrix.shape
+    groups, channels, rows = matrix.shape
+    kernel, stride = around[:2]
+    if kernel[0] > 1 and stride[0] == 1 and rows >= DEEP * kernel[0]:
+        return _convolved_by_rows(x, matrix, bias, around, sizes)
     shift = None if bias is None else bias.reshape(groups, channels, 1)
     out = np.empty((len(x), groups, channels, math.prod(sizes)), x.dtype)
     least = max(BLOCK, matrix.size)
@@ -189,38 +194,92 @@ def _convolved(
     return out
 
 
+def _convolved_by_rows(
+    x: Array, matrix: Array, bias: Array | None, around: Steps, sizes: tuple[int, ...]
+) -> Array:
+    """Do as `_convolved`, but multiply each row of the kernel by columns of its own.
+
+    For a stride of 1 they are the same columns, some rows of windows later: only as many are made
+    as for a kernel of one row. The products are added up, with the bias, when they are written.
+    """
+    groups, channels, _ = matrix.shape
+    kernel, stride, padding, dilation = around
+    by_rows = matrix.reshape(groups, channels, -1, *kernel).transpose(3, 0, 1, 2, 4)
+    by_rows = by_rows.reshape(*by_rows.shape[:3], by_rows.shape[3] * kernel[1])
+    fill = np.zeros(groups * channels, x.dtype) if bias is None else plain(bias)
+    count, width = math.prod(sizes), pair(sizes, 1)[1]
+    out = np.empty((len(x), groups, channels, count), x.dtype)
+    flat = out.reshape(len(x), groups * channels, count)
+    around = (1, kernel[1]), stride, padding, dilation
+    more = (kernel[0] - 1) * dilation[0]
+    buffer = np.empty(0, x.dtype)
+    least = max(BLOCK, matrix.size)
+    for (samples, windows), columns in _columns(x, around, sizes, groups, least, more):
+        part = out[samples, :, :, windows]
+        size = kernel[0] * part.size
+        if size > buffer.size:
+            buffer = np.empty(size, x.dtype)
+        products = buffer[:size].reshape(kernel[0], *part.shape)
+        for a in range(kernel[0]):
+            later = a * dilation[0] * width
+            seen_by = columns[..., later : later + part.shape[3]]
+            np.matmul(by_rows[a], seen_by, out=products[a])
+        _sum(size, buffer[:size], kernel[0], fill, flat, samples.start, windows.start, windows.stop)
+    return out
+
+
 def _columns(
-    x: Array, around: Steps, sizes: tuple[int, ...], groups: int, block: int
+    x: Array, around: Steps, sizes: tuple[int, ...], groups: int, block: int, more: int = 0
 ) -> Iterator[tuple[tuple[slice, slice], Array]]:
     """Yield some samples and windows of them, and their columns: about a block of elements.
 
     Columns are (samples, groups, c / groups · k, windows), or, where a sample has few windows,
     those of several side by side: (groups, c / groups · k, samples · windows). The next overwrite
-    them.
+    them. With ``more`` rows of windows than are yielded at a time, they are never side by side.
     """
     n, channels, *lengths = x.shape
     height, width = pair(sizes, 1)
     kernel, stride, padding, _ = around
-    rows, together = channels * kernel[0] * kernel[1], height * width < MANY
+    rows, together = channels * kernel[0] * kernel[1], height * width < MANY and not more
     points = kernel == stride == (1, 1) and padding == (0, 0) and lengths == [height, width]
-    at_once = points and not together
+    at_once = points and not together and not more
     size = rows * width
-    step = max(1, block // max(size * height, 1))
-    high = height if size * height <= block else max(1, block // size)
-    buffer = np.empty(0 if at_once else min(step, n) * size * high, x.dtype)
+    step = max(1, block // max(size * (height + more), 1))
+    high = height if size * (height + more) <= block else max(1, block // size - more)
+    buffer = np.empty(0 if at_once else min(step, n) * size * (high + more), x.dtype)
     for first, top in product(range(0, n, step), range(0, height, max(high, 1))):
         part = x[first : first + step]
         lines = min(high, height - top)
-        count = lines * width
-        key = slice(first, first + step), slice(top * width, top * width + count)
+        key = slice(first, first + step), slice(top * width, (top + lines) * width)
+        count = (lines + more) * width
         shape = len(part), groups, rows // groups, count
         if at_once:
             yield key, part.reshape(*shape[:3], height * width)[..., key[1]]
             continue
         columns = buffer[: len(part) * rows * count]
         apart, down = (count, len(part) * count) if together else (rows * count, count)
-        _look(columns.size, part, *around, top, lines, width, columns, apart, down)
+        _look(columns.size, part, *around, top, lines + more, width, columns, apart, down)
         yield key, columns.reshape((*shape[1:3], len(part) * count) if together else shape)
+
+
+@loop(parallel_from=1 << 19)
+def _sum(
+    products: Array, terms: int, fill: Array, out: Array, first: int, start: int, stop: int
+) -> None:
+    """Add up products and what fills each channel, for windows of samples from ``first`` on."""
+    count, channels = np.uint64(stop - start), out.shape[1]
+    apart = products.size // terms
+    planes = min(apart // max(1, stop - start), (out.shape[0] - first) * channels)
+    begin = np.uint64(start)
+    for plane in prange(planes):
+        sample, channel = first + plane // channels, plane % channels
+        at = np.uint64(plane) * count
+        for j in range(count):
+            out[sample, channel, begin + j] = products[at + j] + fill[channel]
+        for term in range(1, terms):
+            at = np.uint64(term * apart) + np.uint64(plane) * count
+            for j in range(count):
+                out[sample, channel, begin + j] += products[at + j]
 
 
 @loop(parallel_from=1 << 19)

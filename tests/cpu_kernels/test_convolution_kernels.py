@@ -48,9 +48,10 @@ OPTIONS = [
 def test_any_blocks_of_samples_and_rows(groups, channels, outputs, options, name, monkeypatch):
     arrays, params = call_of(name, windows_of(**options), groups, channels, outputs)
     wanted = referenced(name, arrays, params)
-    for block, many in itertools.product((1, 100, 1 << 20), (0, 1000)):
+    for block, many, deep in itertools.product((1, 100, 1 << 20), (0, 1000), (0, 1000)):
         monkeypatch.setattr(cpu.convolution, "BLOCK", block)
         monkeypatch.setattr(cpu.convolution, "MANY", many)
+        monkeypatch.setattr(cpu.convolution, "DEEP", deep)
         assert_same(computed(name, arrays, params), wanted, TOLERANCE[np.float64])
 
 
