@@ -9,6 +9,7 @@ from ..engine import Op, Tensor, apply
 from . import random
 from .creation import as_tensor, astype, constant_like
 from .elementwise import where
+from .fused import fused
 from .reals import of_reals
 from .reductions import accurate_sum, sum_along, sum_to
 
@@ -129,6 +130,7 @@ def _attend_rule(
     keep: Tensor | None,
     out: Tensor,
     logsumexp: Tensor,
+    *,
     scale: float,
     causal: bool,
     share: float,
@@ -155,15 +157,17 @@ def _attend_rule(
     return by_query, by_key, by_value, by_bias
 
 
+_OPERANDS = ("query", "key", "value", "bias")
+
 #: query (..., L, E), key (..., S, E), value (..., S, V) -> the means (..., L, V) and the logarithm
 #: of what the exponentials of each row's scores add up to (..., L, 1), 0 where all is masked. The
 #: tape keeps these and no probability: Dao et al., "FlashAttention" (2022), section 3.1.
 _attend = Op(
     "scaled_dot_product_attention",
     _attend_forward,
-    vjp={("query", "key", "value", "bias"): _attend_rule},
+    vjp={_OPERANDS: fused("attention_backward", _attend_rule, wanted=_OPERANDS)},
     outputs=("out", "logsumexp"),
-    promotes=("query", "key", "value", "bias"),
+    promotes=_OPERANDS,
     floating=True,
 )
 

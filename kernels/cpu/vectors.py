@@ -1,0 +1,122 @@
+"""Vectors of numbers in registers, for loops whose sums must stay there.
+
+LLVM makes vectors of a loop over an array by itself. But a sum over an outer loop it loads from the
+array and stores again at every step, since it cannot know that no other array overlaps this one;
+and for fear of a lower clock it uses half of AVX-512's width. In a product of small matrices both
+cost more than half of the time. These functions say what is to be a vector: ``load`` and ``store``
+move WIDTH bytes of numbers, ``multiply_add`` multiplies them by one number and adds.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding, ir
+from numba.core import cgutils as untyped_cgutils
+from numba.core import extending, types
+
+from .compiler import Array
+
+# Numba's own types are partial.
+cgutils: Any = untyped_cgutils
+intrinsic: Callable[[Any], Any] = extending.intrinsic
+models: Any = extending.models
+overload, register_model = extending.overload, extending.register_model
+
+#: bytes of a vector; without AVX-512 there are 16 registers of 32 bytes, or more of 16
+WIDTH = 64 if binding.get_host_cpu_features().get("avx512f") else 32
+
+
+def load(array: Array, at: Any) -> Any:
+    """Return the vector of the numbers of a flat array from a place on; nothing checks the end."""
+    return array[at : at + WIDTH // array.itemsize].copy()
+
+
+def store(array: Array, at: Any, vector: Any) -> None:
+    """Write a vector to the numbers of a flat array from a place on."""
+    array[at : at + WIDTH // array.itemsize] = vector
+
+
+def multiply_add(x: Any, vector: Any, total: Any) -> Any:
+    """Return total + x * vector, rounded once where the CPU can do so."""
+    return total + x * vector
+
+
+class Vector(types.Type):
+    """What Numba calls a vector of a dtype's numbers."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(f"Vector({dtype})")
+
+
+@register_model(Vector)
+class _Model(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        number = manager.lookup(vector.dtype).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(number, 8 * WIDTH // vector.dtype.bitwidth))
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+    data = cgutils.create_struct_proxy(kind)(context, builder, array).data
+    vector = context.get_value_type(Vector(kind.dtype))
+    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
+
+
+@intrinsic
+def _load(_: Any, array: Any, at: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        loaded = builder.load(_pointer(context, builder, signature.args[0], *args))
+        loaded.align = array.dtype.bitwidth // 8
+        return loaded
+
+    return Vector(array.dtype)(array, types.uint64), generate
+
+
+@intrinsic
+def _store(_: Any, array: Any, at: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], *args[:2])
+        builder.store(args[2], pointer).align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.none(array, types.uint64, vector), generate
+
+
+@intrinsic
+def _multiply_add(_: Any, x: Any, vector: Any, total: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind, zero = args[1].type, ir.Constant(ir.IntType(32), 0)
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), args[0], zero)
+        places = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+        same = builder.shuffle_vector(first, first, places)
+        name = f"llvm.fmuladd.v{kind.count}f{vector.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind] * 3), name
+        )
+        return builder.call(function, [same, args[1], args[2]])
+
+    return vector(vector.dtype, vector, vector), generate
+
+
+@overload(load)
+def _load_in_kernels(array: Any, at: Any) -> Callable[..., Any]:
+    def implementation(array: Any, at: Any) -> Any:
+        return _load(array, at)
+
+    return implementation
+
+
+@overload(store)
+def _store_in_kernels(array: Any, at: Any, vector: Any) -> Callable[..., Any]:
+    def implementation(array: Any, at: Any, vector: Any) -> Any:
+        return _store(array, at, vector)
+
+    return implementation
+
+
+@overload(multiply_add)
+def _multiply_add_in_kernels(x: Any, vector: Any, total: Any) -> Callable[..., Any]:
+    def implementation(x: Any, vector: Any, total: Any) -> Any:
+        return _multiply_add(x, vector, total)
+
+    return implementation
