@@ -27,7 +27,7 @@ from .windows import OVERLAPPING, Pair, pair, seen, steps
 
 BLOCK = 1 << 17  # elements of columns that are made at a time
 DEEP = 16  # places of a kernel's row, in all channels, from which its rows are multiplied alone
-MANY = 64  # windows for which a product for each sample is as fast as one for several
+MANY = 64  # windows from which a product for each sample is as fast as one for several
 
 Steps = tuple[Pair, Pair, Pair, Pair]
 
@@ -176,7 +176,8 @@ def _convolved(
     """Return the products (n, groups, out / groups, windows) of a matrix with the columns of x."""
     groups, channels, rows = matrix.shape
     kernel, stride = around[:2]
-    if kernel[0] > 1 and stride[0] == 1 and rows >= DEEP * kernel[0]:
+    by_rows = kernel[0] > 1 and stride[0] == 1 and rows >= DEEP * kernel[0]
+    if by_rows and math.prod(sizes) >= MANY:
         return _convolved_by_rows(x, matrix, bias, around, sizes)
     shift = None if bias is None else bias.reshape(groups, channels, 1)
     out = np.empty((len(x), groups, channels, math.prod(sizes)), x.dtype)
