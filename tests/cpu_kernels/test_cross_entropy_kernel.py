@@ -10,7 +10,6 @@ from contract import (
     assert_same,
     bits_of,
     computed,
-    cpu,
     floats,
     one_more,
     random,
@@ -19,8 +18,6 @@ from contract import (
 )
 
 import minigrad as mg
-
-cross_entropy = cpu.cross_entropy
 
 
 def cross_entropy_call(dtype, n=5, c=7, ignore_index=-1, label_smoothing=0.1):
