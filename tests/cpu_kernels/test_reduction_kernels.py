@@ -130,7 +130,7 @@ def test_declines_and_leaves_everything_as_it_was(name, change, axis):
 @pytest.mark.parametrize("axis", [(), (0, 2), (1, 3)], ids=str)
 @pytest.mark.parametrize("name", ["sum", "mean"])
 def test_few_numbers_over_any_axes(name, axis, monkeypatch):
-    monkeypatch.setattr(reductions._row_sums, "pays_from", 2000)
+    monkeypatch.setattr(reductions._row_sums, "pays_from", 10_000)
     x = random(3, 4, 5, 6, dtype=np.float32)
     params = dict(axis=axis, keepdims=False)
     assert_close(computed(name, [x], params), referenced(name, [x], params), np.float32)
