@@ -39,6 +39,12 @@ def sources() -> str:
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
+# malloc gives freed memory back to the system, and the next training step faults it in again, page
+# by page. Freeing a block of almost 32 MiB, the most it looks at, tells glibc to keep up to 64: a
+# step of a small network at batch 1,024 takes 0.8 of the time.
+np.empty((1 << 25) - (1 << 16), np.uint8)
+
+
 def jit(*fastmath: str, parallel: bool = False, inlined: bool = False) -> Callable[[F], F]:
     """Return a decorator that compiles a function on first use, with the given fast-math flags.
 
