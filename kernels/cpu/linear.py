@@ -22,7 +22,8 @@ from .elementary import gelu, gelu_slope, sigmoid, silu, silu_slope, tanh
 NONE, RELU, SIGMOID, TANH, GELU, SILU = range(6)
 KINDS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "gelu": GELU, "silu": SILU}
 
-FEW, LARGE = range(8, 129), 1 << 15  # rows of x, elements of weight: where weight @ x.T is faster
+FEW, LARGE = range(8, 65), 1 << 15  # rows of x, elements of weight: where weight @ x.T is faster
+BAND = 16  # rows of a product that are transposed at a time
 ROWS = 64  # rows of the cotangent whose sum is made in their own precision, one thread's work
 
 
@@ -98,9 +99,12 @@ def _dense(x: Array, weight: Array, bias: Array | None, kind: int) -> Any:
 
 @jit()
 def _transpose(product: Array, z: Array) -> None:
-    for i in range(z.shape[0]):
-        for j in range(z.shape[1]):
-            z[i, j] = product[j, i]
+    """Write the transpose of product to z, from BAND rows of it at a time, which stay in cache."""
+    for left in range(0, z.shape[1], BAND):
+        right = min(left + BAND, z.shape[1])
+        for i in range(z.shape[0]):
+            for j in range(left, right):
+                z[i, j] = product[j, i]
 
 
 @loop(parallel_from=1 << 19)
