@@ -10,9 +10,9 @@ For few rows BLAS takes 0.5 to 0.9 of the time for ``weight @ x.T`` that it take
 weight.T``; then the result is transposed, in cache. A product with a single row is an outer
 product, a tenth of BLAS's time.
 
-Measured, float32, one thread, beside NumPy's path: 784 to 256 features with relu, forward 0.6 of its
-time at 32 rows, 0.95 at 1,024; 64 to 256 at 1,024 rows, forward and backward, 0.9, with relu 0.5,
-with gelu 0.1.
+Measured, float32, one thread, beside NumPy's path: 784 to 256 features with relu, forward 0.6 of
+its time at 32 rows, 0.95 at 1,024; 64 to 256 at 1,024 rows, forward and backward, 0.9, with relu
+0.5, with gelu 0.1.
 """
 
 from collections.abc import Iterator
