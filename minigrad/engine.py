@@ -610,9 +610,8 @@ def _finish(
 
 def _wrap_outputs(op: Op, args: Sequence[Any], out: Any, backend: Backend) -> tuple[Tensor, ...]:
     arrays = (out,) if len(op.outputs) == 1 else out
-    outputs = tuple(
-        wrap(a if type(a) is backend.array_type else backend.xp.asarray(a), backend) for a in arrays
-    )
+    is_array, asarray = backend.array_type, backend.xp.asarray
+    outputs = tuple([wrap(a if type(a) is is_array else asarray(a), backend) for a in arrays])
     here = op.view and args[0].device == backend.device
     if here and backend.xp.may_share_memory(outputs[0]._array, args[0]._array):
         outputs[0]._writes = args[0]._write_record()

@@ -702,3 +702,13 @@ def test_generators_of_groups_and_of_parameters():
 def test_an_optimizer_shows_its_groups():
     optimizer = SGD([mg.tensor([1.0], requires_grad=True)], lr=0.5)
     assert repr(optimizer).startswith("SGD(ParamGroup(1 params, lr=0.5, ")
+
+
+@pytest.mark.parametrize("order", "CF")
+def test_state_lies_in_memory_as_its_parameter_does(order):
+    p = mg.tensor(np.asarray(np.ones((64, 65), np.float32), order=order), requires_grad=True)
+    optimizer = Adam([p])
+    p.grad = mg.ones_like(p.detach())
+    optimizer.step()
+    kept = optimizer.state[p]["exp_avg"]._array
+    assert (kept.shape, kept.strides) == (p.shape, p._array.strides)

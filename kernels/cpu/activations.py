@@ -306,7 +306,7 @@ def relu(x: Array) -> Any:
 
 @kernel(_of_g_and_x())
 def relu_backward(g: Array, out: Array) -> Any:
-    """Return g where out > 0, else 0."""
+    """Return 0 where out <= 0, else g."""
     return _pulled(RELU, LINEAR, g, out)
 
 

@@ -100,18 +100,26 @@ def kernel(calls: Callable[[Any, int], Iterator[Call]], pays_from: int = 0) -> C
 
 def warmup() -> None:
     """Compile every kernel for float32 and float64, for one thread and for all of them."""
-    limits = {loop: (loop.pays_from, loop.parallel_from) for loop in LOOPS}
+    global _warming
+    _warming += 1
+    _here.warms = True
     try:
-        for parallel_from in (1 << 62, 0):
-            for loop in LOOPS:
-                loop.pays_from, loop.parallel_from = 0, parallel_from
-            for name, calls in CALLS.items():
-                for dtype in FLOATS:
-                    for arrays, params in calls(dtype, 4):
-                        TABLE[name](*arrays, **params)
+        for name, calls in CALLS.items():
+            for dtype in FLOATS:
+                for arrays, params in calls(dtype, 4):
+                    TABLE[name](*arrays, **params)
     finally:
-        for loop, limit in limits.items():
-            loop.pays_from, loop.parallel_from = limit
+        _here.warms = False
+        _warming -= 1
+
+
+# Threads that are in warmup, a number that is faster to look at than whether this one is.
+_warming = 0
+_here = threading.local()
+
+
+def _warms() -> bool:
+    return bool(_warming) and getattr(_here, "warms", False)
 
 
 class Loop:
@@ -135,18 +143,22 @@ class Loop:
 
     def pays(self, work: int) -> bool:
         """Return whether so much work is done faster here than by NumPy."""
-        return work >= self.pays_from
+        return work >= self.pays_from or _warms()
 
     def __call__(self, work: int, *args: Any) -> Any:
         """Run on ``args``: in parallel if ``work`` is large and no other thread is doing so."""
-        if work >= self.parallel_from and num_threads() > 1:
+        warms = _warms()
+        if warms or (work >= self.parallel_from and num_threads() > 1):
             lock = _parallel_lock
-            if lock.acquire(blocking=False):
+            if lock.acquire(blocking=warms):
+                usual = numba.get_num_threads()
                 try:
-                    if threads.limit is not None:
-                        numba.set_num_threads(min(threads.limit, config.NUMBA_NUM_THREADS))
-                    return self.parallel(*args)
+                    numba.set_num_threads(num_threads())
+                    found = self.parallel(*args)
+                    if not warms:
+                        return found
                 finally:
+                    numba.set_num_threads(usual)
                     lock.release()
         return self.serial(*args)
 
@@ -163,8 +175,9 @@ def loop(
 
 def num_threads() -> int:
     """Return how many threads a parallel loop has."""
-    found = int(numba.get_num_threads())
-    return found if threads.limit is None else min(found, threads.limit)
+    if threads.limit is None:
+        return int(numba.get_num_threads())
+    return int(min(threads.limit, config.NUMBA_NUM_THREADS))
 
 
 def plain(array: Array) -> Array:

@@ -35,6 +35,9 @@ Steps = tuple[Pair, Pair, Pair, Pair]
 _DENSE = SimpleNamespace(
     kernel=(2, 3), stride=(1, 1), padding=(1, 0), dilation=(1, 1), lengths=(3, 4), sizes=(4, 2)
 )
+_LARGE = SimpleNamespace(  # whose rows are multiplied alone
+    kernel=(2, 3), stride=(1, 1), padding=(0, 0), dilation=(1, 1), lengths=(9, 10), sizes=(8, 8)
+)
 _POINTS = SimpleNamespace(
     kernel=(1,), stride=(1,), padding=(0,), dilation=(1,), lengths=(97,), sizes=(97,)
 )
@@ -48,6 +51,8 @@ def _calls(dtype: Any, n: int) -> Iterator[Call]:
     for windows in (OVERLAPPING, _DENSE, _POINTS):
         x, weight = _random(dtype, n, 2, *windows.lengths), _random(dtype, 4, 1, *windows.kernel)
         yield [x, weight, _random(dtype, 4)], {"windows": windows, "groups": 2}
+    x, weight = _random(dtype, 1, 6, *_LARGE.lengths), _random(dtype, 2, 6, *_LARGE.kernel)
+    yield [x, weight, _random(dtype, 2)], {"windows": _LARGE, "groups": 1}
 
 
 def _transpose_calls(dtype: Any, n: int) -> Iterator[Call]:

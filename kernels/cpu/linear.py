@@ -40,6 +40,8 @@ def _calls(dtype: Any, n: int) -> Iterator[Call]:
     x, weight, bias = _arrays(dtype, n)
     yield [x, weight, bias], {}
     yield [x, weight, None], {}
+    few, large = FEW.start, LARGE // 256  # where the product is made the other way round
+    yield [np.ones((few, 256), dtype), np.ones((large, 256), dtype), np.ones(large, dtype)], {}
 
 
 def _calls_of(*activations: str) -> Any:

@@ -66,20 +66,29 @@ class _Ordered(_Container):
             ) from None
 
 
-_ACTIVATIONS = {GELU: "gelu", ReLU: "relu", Sigmoid: "sigmoid", SiLU: "silu", Tanh: "tanh"}
+_DENSE = Linear.forward
+_ACTIVATIONS = {
+    GELU.forward: "gelu",
+    ReLU.forward: "relu",
+    Sigmoid.forward: "sigmoid",
+    SiLU.forward: "silu",
+    Tanh.forward: "tanh",
+}
 
 
 def _in_one(layer: Linear, following: Module | None) -> str | None:
     """Return the activation that can be computed together with the dense layer before it.
 
-    None where somebody looks at what lies between: a hook, a forward of the instance's own.
+    None where somebody looks at what lies between: a hook, a forward of one's own.
     """
+    if following is None or type(layer).forward is not _DENSE:
+        return None
     for module in (layer, following):
-        if module is None or module._hooks or "forward" in vars(module):
+        if module._hooks or "forward" in vars(module):
             return None
     if isinstance(following, GELU) and following.approximate != "none":
         return None
-    return _ACTIVATIONS.get(type(following))
+    return _ACTIVATIONS.get(type(following).forward)
 
 
 class Sequential(_Ordered):

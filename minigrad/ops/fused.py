@@ -33,7 +33,7 @@ def fused(
     count, one = len(positional), not wanted
 
     def forward(xp: Any, *arrays: Any, **params: Any) -> Any:
-        backend = next(b for b in backends._loaded.values() if b.xp is xp)
+        backend = next(b for b in list(backends._loaded.values()) if b.xp is xp)
         found = formula(*[a if a is None else wrap(a, backend) for a in arrays], **params)
         return found._array if one else tuple(t._array for t in found if t is not None)
 

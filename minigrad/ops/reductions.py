@@ -119,7 +119,7 @@ def sum_along(x: Tensor, axis: int) -> Tensor:
 
 def _sum_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
     extra = x.ndim - len(shape)
-    axis = tuple(i for i in range(x.ndim) if i < extra or (shape[i - extra] == 1 != x.shape[i]))
+    axis = tuple([i for i in range(x.ndim) if i < extra or shape[i - extra] == 1 != x.shape[i]])
     return accurate_sum(xp, x, axis=axis, keepdims=True).reshape(shape) if axis else x[...]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..engine import Tensor, no_grad
 from ..messages import did_you_mean
 from ..ops.creation import zeros, zeros_like
+from ..ops.shape import permute_dims
 from ..ops.updates import assign, clear_grads
 
 #: Hyper-parameters whose values are limited: from the first number to below the second.
@@ -227,7 +228,9 @@ class Optimizer:
         place = (*self._kept, *self._kept_if_asked).index(name) + 1
         skipped = place * 1024 // p.dtype.itemsize
         memory = zeros((skipped + p.size,), dtype=p.dtype, backend=p.backend)
-        return memory[skipped:].reshape(p.shape)
+        if p._array.flags.c_contiguous or not p._array.flags.f_contiguous:
+            return memory[skipped:].reshape(p.shape)
+        return permute_dims(memory[skipped:].reshape(p.shape[::-1]), range(p.ndim)[::-1])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the parameters' gradients, or fill them with zeros in place."""

@@ -70,7 +70,8 @@ def computed(name, arrays, params):
     None if it declined, having changed nothing at all.
     """
     before = [None if a is None else a.copy() for a in arrays]
-    results = cpu.TABLE[name](*arrays, **params)
+    with np.errstate(all="ignore"):  # compiled, it reports no floating-point errors either
+        results = cpu.TABLE[name](*arrays, **params)
     declined = results is NotImplemented
     for i, (array, old) in enumerate(zip(arrays, before, strict=True)):
         if array is not None and (declined or i not in written(name)):

@@ -148,11 +148,12 @@ def test_what_cannot_be_cached_is_compiled_all_the_same(monkeypatch):
 def test_a_limit_of_threads_holds_in_parallel_loops(two_faced, monkeypatch):
     asked = []
     monkeypatch.setattr(numba, "set_num_threads", asked.append)
+    monkeypatch.setattr(compiler.config, "NUMBA_NUM_THREADS", 4)
     monkeypatch.setattr(compiler.threads, "limit", 1)
     assert two_faced(10) == "serial"
     monkeypatch.setattr(compiler.threads, "limit", 2)
     assert two_faced(10) == "parallel"
-    assert asked == [min(2, numba.config.NUMBA_NUM_THREADS)]
+    assert asked == [2, 2]  # the limit, and then what the thread had before
 
 
 @needs_compiler

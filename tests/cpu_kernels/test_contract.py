@@ -237,7 +237,7 @@ for name, calls in cpu.compiler.CALLS.items():
     for dtype in cpu.compiler.FLOATS:
         for arrays, params in calls(dtype, 3):
             cpu.TABLE[name](*arrays, **params)
-print(compiled() == before, max(before) > 0)
+print(compiled() == before, min(before[::2]) > 0)
 """
     ran = python(code)
     assert ran.stdout == "True True\n", ran.stderr

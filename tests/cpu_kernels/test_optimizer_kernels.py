@@ -154,3 +154,26 @@ def test_a_variance_that_rounding_takes_below_0_is_0(dtype):
     found = computed("rmsprop_update", arrays, {})
     assert np.isfinite(found[0]).all()
     assert_same(found, wanted, TOLERANCE[dtype])
+
+
+@floats
+@pytest.mark.parametrize("eps", [0.0, 1e-30, 1e-8])
+def test_tiny_gradients_are_no_zeros(eps, dtype):
+    huge = 1e150 if dtype == np.float64 else 1
+    for size in (1e-12, 1e-17, 1e-20, 0):
+        p, g = np.ones(3, dtype), np.full(3, size / huge, dtype)
+        m, v = np.full(3, size / huge, dtype), np.full(3, (size / huge) ** 2, dtype)
+        arrays = [p, g, m, v, *(np.array(x) for x in (5.0, 0.1, 0.9, 0.999, eps)), None, None]
+        wanted = referenced("adam_update", arrays, {"decoupled": False})
+        assert_same(computed("adam_update", arrays, {"decoupled": False}), wanted, 1e-5)
+
+
+@floats
+def test_running_means_of_gradients_that_stay_0_settle_at_0(dtype):
+    tiny = np.finfo(dtype).tiny
+    p, g, v = np.ones(2, dtype), np.zeros(2, dtype), np.ones(2, dtype)
+    m = np.array([tiny, 1], dtype)
+    arrays = [p, g, m, v, *(np.array(x) for x in (5.0, 0.1, 0.9, 0.999, 1e-8)), None, None]
+    computed("adam_update", arrays, {"decoupled": False})
+    assert m[0] == 0
+    assert m[1] > 0

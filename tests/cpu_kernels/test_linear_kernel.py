@@ -1,0 +1,64 @@
+"""Dense layers on the CPU: the two ways round that their products are made."""
+
+import numpy as np
+import pytest
+from contract import assert_declines, assert_same, computed, cpu, floats, random, referenced
+
+linear = cpu.linear
+TOLERANCE = {np.float32: 3e-4, np.float64: 1e-12}  # of sums of 256 products, each way
+
+
+@floats
+@pytest.mark.parametrize("activation", ["relu", "tanh", None])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 7, 8, 33, 64, 65])
+def test_products_of_few_rows_with_large_weights(rows, bias, activation, dtype, monkeypatch):
+    monkeypatch.setattr(linear, "LARGE", 256)
+    x, weight = random(rows, 16, dtype=dtype), random(17, 16, seed=1, dtype=dtype)
+    arrays = [x, weight, random(17, seed=2, dtype=dtype) if bias else None]
+    name, params = ("linear_value", {"activation": activation}) if activation else ("linear", {})
+    for weights in (weight, np.asfortranarray(weight)):
+        arrays[1] = weights
+        found = computed(name, arrays, params)
+        assert_same(found, referenced(name, arrays, params), TOLERANCE[dtype])
+
+
+@floats
+@pytest.mark.parametrize("rows", [1, 2, 64, 65, 129])
+@pytest.mark.parametrize("wanted", [("x",), ("weight",), ("bias",), ("weight", "bias")])
+def test_gradients_of_every_number_of_rows(wanted, rows, dtype):
+    g, x, weight = random(rows, 3, dtype=dtype), random(rows, 5, seed=1, dtype=dtype), None
+    if "x" in wanted:
+        weight = random(3, 5, seed=2, dtype=dtype)
+    arrays, params = [g, x, weight], {"wanted": wanted}
+    found = computed("linear_backward", arrays, params)
+    assert_same(found, referenced("linear_backward", arrays, params), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(
+    ("position", "change"),
+    [
+        (0, lambda x: x[:, :-1]),
+        (0, lambda x: x.astype(np.float64)),
+        (0, lambda x: x[0, 0]),
+        (1, lambda weight: weight[0]),
+        (1, lambda weight: weight.astype(np.float16)),
+        (2, lambda bias: bias[:-1]),
+        (2, lambda bias: bias.astype(np.float64)),
+    ],
+)
+def test_declines_what_does_not_fit(position, change):
+    arrays = [random(*shape, dtype=np.float32) for shape in ((4, 5), (3, 5), (3,))]
+    arrays[position] = change(arrays[position])
+    assert_declines("linear", arrays, {})
+
+
+def test_declines_what_no_axis_of_features_has():
+    arrays = [np.ones((2, 0), np.float32), np.ones((3, 0), np.float32), None]
+    assert_declines("linear", arrays, {})
+    assert_declines(
+        "linear_backward", [np.ones((2, 0)), np.ones((2, 3)), np.ones((0, 3))], {"wanted": ("x",)}
+    )
+    z, g = np.ones((2, 3)), np.ones((2, 3))
+    params = {"activation": "gelu", "wanted": ("bias",)}
+    assert_declines("linear_input_backward", [g, g, None, None, z], params)
