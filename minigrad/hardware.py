@@ -37,6 +37,6 @@ def _kernel_threads() -> Any:
 def warmup(backend: str | backends.Backend | None = None) -> None:
     """Compile the kernels of a backend, the default one if need be, which otherwise first use does.
 
-    Takes a minute or so, once: they are cached on disk. Errors are those of `use_backend`.
+    Takes some minutes, once: they are cached on disk. Errors are those of `use_backend`.
     """
     backends.resolve(backend).warmup()

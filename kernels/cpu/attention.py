@@ -320,12 +320,16 @@ def _differentiate(
     rows = np.zeros((chunks, LANES * LANES), dtype)  # by key
     dqueries = np.zeros((chunks, length * LANES), dtype)  # by query
     weights, cotangents = np.empty(QUERIES * LANES, dtype), np.empty(QUERIES * LANES, dtype)
-    scales, shares = np.full(LANES, scale, dtype), np.full(LANES, share, dtype)
-    ones = np.ones(LANES, dtype)
+    ones, shares = np.ones(LANES, dtype), np.full(LANES, share, dtype)
+    # As forward has it, so that the scores are made again to the last bit.
+    scaled = np.empty(length * size, dtype)
+    for i in range(length):
+        for e in range(size):
+            scaled[i * size + e] = q[b, i, h, e] * real(scale)
     for begin in range(0, steps, LANES):
         end = min(begin + LANES, steps)
         count = end - begin
-        _to_lanes(_rows(k, b, begin, h), heads * size, count, size, real(scale), keys)
+        _to_lanes(_rows(k, b, begin, h), heads * size, count, size, real(1), keys)
         _to_lanes(_rows(v, b, begin, h), heads * width, count, width, real(share), values)
         rows[:] = 0
         for chunk in range(chunks):
@@ -338,8 +342,8 @@ def _differentiate(
             seen = last - first
             weights[: seen * LANES] = 0
             cotangents[: seen * LANES] = 0
-            queries, upstream = _rows(q, b, first, h), _rows(g, b, first, h)
-            _add_products(queries, heads * size, 1, seen, size, keys, weights)
+            queries, upstream = scaled[first * size :], _rows(g, b, first, h)
+            _add_products(queries, size, 1, seen, size, keys, weights)
             _add_products(upstream, heads * width, 1, seen, width, values, cotangents)
             _mask(weights, LANES, 1, first, last, begin, end, head, mask, bias, causal)
             _put(cotangents, 0.0, LANES, 1, first, last, begin, end, head, keep)
@@ -352,16 +356,16 @@ def _differentiate(
                     cotangents[at] = weights[at] * (cotangents[at] - mean)
             _put(weights, 0.0, LANES, 1, first, last, begin, end, head, keep)
             _add_products(upstream, 1, heads * width, width, seen, weights, dvalues)
-            _add_products(queries, 1, heads * size, size, seen, cotangents, dkeys)
+            _add_products(queries, 1, size, size, seen, cotangents, dkeys)
             for chunk in range(chunks):
                 sums = dqueries[chunk, first * LANES :]
                 _add_products(cotangents, LANES, 1, seen, LANES, rows[chunk], sums)
-        _from_lanes(dkeys, scales, count, size, _rows(dk, b, begin, h), heads * size)
+        _from_lanes(dkeys, ones, count, size, _rows(dk, b, begin, h), heads * size)
         _from_lanes(dvalues, shares, count, width, _rows(dv, b, begin, h), heads * width)
     for chunk in range(chunks):
         for i in range(length):
             for e in range(chunk * LANES, min(size, chunk * LANES + LANES)):
-                dq[b, i, h, e] = dqueries[chunk, i * LANES + e - chunk * LANES]
+                dq[b, i, h, e] = dqueries[chunk, i * LANES + e - chunk * LANES] * real(scale)
 
 
 @jit()

@@ -1,5 +1,7 @@
 """Attention on the CPU."""
 
+import math
+
 import numpy as np
 import pytest
 from contract import (
@@ -13,6 +15,8 @@ from contract import (
     referenced,
     to,
 )
+
+import minigrad as mg
 
 LANES, QUERIES = cpu.attention.LANES, cpu.attention.QUERIES
 INF, NAN = np.inf, np.nan
@@ -178,3 +182,16 @@ def test_declines_other_cotangents():
     arrays, params = backward_call()
     arrays[1] = np.ones_like(arrays[-1])
     assert_declines(BACKWARD, arrays, params)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1 / math.sqrt(3)])
+def test_backward_makes_the_scores_again_to_the_last_bit(scale):
+    # Scores of 1e4: a bit more or less is a factor of 1.001 of the probability.
+    query = np.full((1, 1, 17, 8), 1100, np.float32)
+    signs = np.where(np.arange(17) == 0, np.float32(1.3), np.float32(-1.3))
+    key, value = np.tile(signs[:, None], (1, 1, 1, 8)), np.ones((1, 1, 17, 1), np.float32)
+    xs = [mg.tensor(x, backend="numba", requires_grad=True) for x in (query, key, value)]
+    out = mg.scaled_dot_product_attention(*xs, scale=scale)
+    assert out.detach().numpy().tolist() == np.ones((1, 1, 17, 1)).tolist()
+    out.sum().backward()
+    assert xs[2].grad.numpy().ravel().tolist() == [17] + [0] * 16
