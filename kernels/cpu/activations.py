@@ -412,7 +412,7 @@ def hardtanh(x: Array, *, low: float, high: float) -> Any:
 
 @kernel(_of_g_and_x({"low": -1.0, "high": 2}))
 def hardtanh_backward(g: Array, out: Array, *, low: float, high: float) -> Any:
-    """Return g where low < out < high, else 0."""
+    """Return 0 where out <= low or out >= high, else g."""
     return _pulled(HARDTANH, LINEAR, g, out, low, high)
 
 
