@@ -254,7 +254,9 @@ def _back(
     to_weights = wanted != ("x",)
     if walk.is_matrix and (not centred or (to_weights and walk.samples != 1)):
         return NotImplemented
-    dx = np.empty(walk.x if "x" in wanted else (0,) * len(walk.x), x.dtype)
+    # An array of its own, not a view of one, which whoever keeps a gradient would copy.
+    own = np.empty(x.shape if "x" in wanted else (0,) * len(walk.x), x.dtype)
+    dx = own.reshape(walk.x) if "x" in wanted else own
     gradients = np.empty((2, *walk.weights), x.dtype)
     given = (
         plain(g).reshape(walk.x),
@@ -270,9 +272,8 @@ def _back(
         blocks = max(-(-walk.samples // SAMPLES), 1)
         parts = np.empty((blocks, 2, *walk.weights), x.dtype)
         _rows_back(x.size, *given, walk.repeats, centred, to_weights, parts, dx, gradients)
-    found = {"x": dx, "weight": gradients[0], "bias": gradients[1]}
-    shapes = {"x": x.shape, "weight": shape, "bias": shape}
-    return tuple([found[name].reshape(shapes[name]) for name in wanted])
+    found = {"x": own, "weight": gradients[0].reshape(shape), "bias": gradients[1].reshape(shape)}
+    return tuple([found[name] for name in wanted])
 
 
 @loop(parallel_from=1 << 18)
