@@ -462,7 +462,7 @@ def of_minigrad(backend: str) -> Build:
         if isinstance(case, Update):
             return stepping(case, mg.optim, *xs)
         call = partial(case.call, mg.nn.functional, *xs)
-        return differentiated(case, mg.autograd.grad, call, xs, mg.tensor)
+        return differentiated(case, mg.autograd.grad, call, xs, partial(mg.tensor, backend=backend))
 
     return build
 
