@@ -1,9 +1,11 @@
 """How kernels are registered and compiled, and which of a loop's two compilations runs."""
 
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+import threadpoolctl
 from numba.core import event
 
 from .. import threads
@@ -26,10 +29,29 @@ config: Any = numba.config
 njit: Callable[..., Any] = numba.njit
 prange: type[range] = numba.prange
 
-# Numba's usual choice, OpenMP, spins between kernels, which slows the BLAS beside it, and GNU's
-# kills a forked child. What the user has set, in the environment or in numba.config, stands.
-if "NUMBA_THREADING_LAYER" not in os.environ and config.THREADING_LAYER == "default":
-    config.THREADING_LAYER = "workqueue"
+
+def _choose_threads() -> None:
+    """Let OpenMP start threads where it is installed, unless the user chose, and let none spin.
+
+    OpenMP starts two threads in a quarter of the time of Numba's own workqueue, which also was seen
+    to run both on one core. Those that spin between loops slow what runs beside them by
+    milliseconds; whether they do is read from the environment when the library is loaded.
+    """
+    if "NUMBA_THREADING_LAYER" in os.environ or config.THREADING_LAYER != "default":
+        return
+    usual = os.environ.get("OMP_WAIT_POLICY")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")
+        config.THREADING_LAYER = "omp"
+    except ImportError:
+        config.THREADING_LAYER = "workqueue"
+    finally:
+        if usual is None:
+            del os.environ["OMP_WAIT_POLICY"]
+
+
+_choose_threads()
 
 
 @cache
@@ -130,7 +152,12 @@ class Loop:
     """
 
     def __init__(
-        self, body: FunctionType, fastmath: tuple[str, ...], parallel_from: int, pays_from: int
+        self,
+        body: FunctionType,
+        fastmath: tuple[str, ...],
+        parallel_from: int,
+        pays_from: int,
+        blas: bool,
     ) -> None:
         # The disk cache tells functions apart by name, not by flags: under one name, whichever was
         # compiled first would be loaded for both.
@@ -139,6 +166,7 @@ class Loop:
         self.serial = jit(*fastmath)(body)
         self.parallel = jit(*fastmath, parallel=True)(twin)
         self.parallel_from, self.pays_from = parallel_from, pays_from
+        self.scope: AbstractContextManager[Any] = one_blas_thread if blas else nullcontext()
         LOOPS.append(self)
 
     def pays(self, work: int) -> bool:
@@ -147,30 +175,78 @@ class Loop:
 
     def __call__(self, work: int, *args: Any) -> Any:
         """Run on ``args``: in parallel if ``work`` is large and no other thread is doing so."""
-        warms = _warms()
-        if warms or (work >= self.parallel_from and num_threads() > 1):
-            lock = _parallel_lock
-            if lock.acquire(blocking=warms):
-                usual = numba.get_num_threads()
-                try:
-                    numba.set_num_threads(num_threads())
-                    found = self.parallel(*args)
-                    if not warms:
-                        return found
-                finally:
-                    numba.set_num_threads(usual)
-                    lock.release()
-        return self.serial(*args)
+        with self.scope:
+            warms = _warms()
+            if (warms or (work >= self.parallel_from and num_threads() > 1)) and not _forked:
+                lock = _parallel_lock
+                if lock.acquire(blocking=warms):
+                    usual = numba.get_num_threads()
+                    try:
+                        numba.set_num_threads(num_threads())
+                        found = self.parallel(*args)
+                        if not warms:
+                            return found
+                    finally:
+                        numba.set_num_threads(usual)
+                        lock.release()
+            return self.serial(*args)
 
 
 def loop(
-    *fastmath: str, parallel_from: int, pays_from: int = 0
+    *fastmath: str, parallel_from: int, pays_from: int = 0, blas: bool = False
 ) -> Callable[[Callable[..., Any]], Loop]:
     """Return a decorator that makes a ``Loop`` of a function around one ``prange`` loop.
 
-    Starting two threads took 50 us; each loop is parallel from where one needs some 250 us.
+    Starting two threads took 14 us; each loop is parallel from where one needs some 60 us. blas:
+    the loop multiplies matrices, each in the thread that it runs in.
     """
-    return lambda body: Loop(cast(FunctionType, body), fastmath, parallel_from, pays_from)
+    return lambda body: Loop(cast(FunctionType, body), fastmath, parallel_from, pays_from, blas)
+
+
+class _OneBlasThread:
+    """Keeps the BLAS of compiled loops to one thread while any of them runs.
+
+    It is SciPy's, which Numba calls for np.dot. NumPy's is another, but where both are built on the
+    system's; its threads go on spinning for milliseconds where parallel loops want to run.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.usual = threading.Lock(), 0, (0,)
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                libraries = _blas_of_loops()
+                self.usual = tuple([library.num_threads for library in libraries])
+                for library in libraries:
+                    library.set_num_threads(1)
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.restore()
+
+    def restore(self) -> None:
+        for library, count in zip(_blas_of_loops(), self.usual, strict=True):
+            library.set_num_threads(count)
+
+    def renew(self) -> None:
+        """Forget, in a forked child, the threads that were inside."""
+        if self.inside:
+            self.restore()
+        self.lock, self.inside = threading.Lock(), 0
+
+
+one_blas_thread = _OneBlasThread()
+
+
+@cache
+def _blas_of_loops() -> tuple[Any, ...]:
+    importlib.import_module("scipy.linalg.cython_blas")
+    found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    return tuple([x for x in found if "scipy.libs" in x.filepath] or found)
 
 
 def num_threads() -> int:
@@ -190,16 +266,21 @@ def plain(array: Array) -> Array:
 
 # The workqueue layer aborts the process when two threads are in parallel loops at once.
 _parallel_lock = threading.Lock()
+# Whether this is the forked child of a process with OpenMP's threads, which GNU's would kill.
+_forked = False
 
 
-def _renew_lock() -> None:
-    """Forget, in a forked child, a lock held by a thread that only the parent has."""
-    global _parallel_lock
+def _after_fork() -> None:
+    """Forget, in a forked child, the threads that only its parent has, and what they held."""
+    global _parallel_lock, _forked
     _parallel_lock = threading.Lock()
+    one_blas_thread.renew()
+    with suppress(ValueError):  # no threads yet
+        _forked = _forked or cast(Any, numba).threading_layer() == "omp"
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @cache

@@ -3,6 +3,7 @@
 import functools
 import shutil
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,11 +44,32 @@ def test_a_loop_that_fails_lets_the_next_be_parallel(two_faced, monkeypatch):
 
 
 def test_a_forked_child_forgets_a_lock_that_was_held(two_faced, monkeypatch):
+    monkeypatch.setattr(compiler, "_forked", False)
+    monkeypatch.setattr(numba, "threading_layer", lambda: "workqueue")
     monkeypatch.setattr(compiler, "_parallel_lock", threading.Lock())
     with compiler._parallel_lock:
         assert two_faced(10) == "serial"
-        compiler._renew_lock()
+        compiler._after_fork()
         assert two_faced(10) == "parallel"
+
+
+@pytest.mark.parametrize(("layer", "ran"), [("omp", "serial"), ("workqueue", "parallel")])
+def test_a_forked_child_without_its_parent_s_threads_is_serial(two_faced, monkeypatch, layer, ran):
+    monkeypatch.setattr(compiler, "_forked", False)
+    monkeypatch.setattr(numba, "threading_layer", lambda: layer)
+    compiler._after_fork()
+    assert two_faced(10) == ran
+
+
+def test_products_in_loops_have_one_thread_and_others_as_many_as_before(monkeypatch):
+    library = SimpleNamespace(num_threads=3)
+    library.set_num_threads = functools.partial(setattr, library, "num_threads")
+    monkeypatch.setattr(compiler, "_blas_of_loops", lambda: (library,))
+    with compiler.one_blas_thread:
+        with compiler.one_blas_thread:
+            assert library.num_threads == 1
+        assert library.num_threads == 1
+    assert library.num_threads == 3
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -60,7 +82,8 @@ def test_the_two_compilations_have_two_names_in_the_disk_cache(name):
 @pytest.mark.parametrize(
     ("chosen", "in_code", "stands"),
     [
-        (None, "", "workqueue"),
+        (None, "", "omp" if find_spec("numba.np.ufunc.omppool") else "workqueue"),
+        (None, "import sys; sys.modules['numba.np.ufunc.omppool'] = None; ", "workqueue"),
         ("omp", "", "omp"),
         ("default", "", "default"),
         (None, "numba.config.THREADING_LAYER = 'threadsafe'; ", "threadsafe"),
