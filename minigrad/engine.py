@@ -85,6 +85,7 @@ class Op:
         a variadic input, or, in a joint rule, `wanted`: the names that need a cotangent.
     outputs: names of the outputs; residuals are outputs that only rules use.
     writes: inputs that forward changes in place.
+    again: how many of the first inputs the variadic one repeats, for runs of the op made at once.
     elementwise: inputs broadcast, so cotangents are summed back to the inputs' shapes.
     promotes: names of the inputs brought to one dtype; where elementwise, all unless given.
     floating: integer inputs become the default dtype first.
@@ -103,6 +104,7 @@ class Op:
         *,
         outputs: tuple[str, ...] = ("out",),
         writes: tuple[str, ...] = (),
+        again: int = 0,
         elementwise: bool = False,
         promotes: tuple[str, ...] | None = None,
         floating: bool = False,
@@ -130,7 +132,7 @@ class Op:
         for given in (*writes, *chosen):
             if given not in names:
                 raise TypeError(f"op {name!r}: {given!r} is no input")
-        self.writes = tuple(self.inputs.index(given) for given in writes)
+        self.writes, self.again = tuple(self.inputs.index(given) for given in writes), again
         self.rules = tuple(
             Rule(self, key if joint else (key,), function, joint)
             for key, function in vjp.items()
@@ -160,6 +162,11 @@ class Op:
         args += (None,) * missing
         result: Tensor = apply(self, args, params)
         return result
+
+    def written(self, count: int) -> tuple[int, ...]:
+        """Return the positions among `count` inputs of those that forward changes."""
+        starts = range(len(self.inputs), count, self.again) if self.again else ()
+        return (*self.writes, *[start + i for start in starts for i in self.writes])
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -534,7 +541,7 @@ def apply(
     elif tracked:
         for tensor in outputs:
             tensor.index = UNRECORDED if op.differentiable else FLAT
-    for i in op.writes:
+    for i in op.written(len(args)) if op.again else op.writes:
         if args[i] is not None:
             args[i]._written()
     if _observing:

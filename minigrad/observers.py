@@ -60,7 +60,8 @@ class _Anomalies:
         for output in call.outputs:
             if line and output.node is not None:
                 self._lines[output.node] = line
-        written = [call.args[i] for i in call.op.writes if call.args[i] is not None]
+        changed = [call.args[i] for i in call.op.written(len(call.args))]
+        written = [x for x in changed if x is not None]
         for output in (*call.outputs, *written):
             bad = _not_finite(output)
             given = (*call.args, *call.params.values())  # mg.full(3, inf) is no accident

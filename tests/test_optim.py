@@ -385,6 +385,24 @@ def test_a_step_between_forward_and_backward_is_noticed(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_step_changes_every_parameter_and_no_gradient(kind):
+    params = [tensor(np.ones(2), requires_grad=True) for _ in range(3)]
+    optimizer = kind(params, lr=0.1)
+    weight = tensor(np.ones(2), requires_grad=True)
+    for p in params:
+        p.grad = tensor(np.full(2, 3.0))
+    of_gradients = [(weight * p.grad).sum() for p in params]
+    of_parameters = [(weight * p).sum() for p in params]
+    optimizer.step()
+    for y in of_gradients:
+        y.backward()
+    np.testing.assert_array_equal(weight.grad.numpy(), [9, 9])
+    for y in of_parameters:
+        with pytest.raises(RuntimeError, match="changed in place"):
+            y.backward()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_trains(kind):
     mg.manual_seed(0)
     x, y = mg.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]]), mg.tensor([0, 1, 1, 0])

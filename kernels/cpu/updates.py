@@ -28,26 +28,38 @@ def _arrays(dtype: Any, n: int, count: int) -> list[Array]:
     return list(np.random.default_rng(0).uniform(0.1, 1, size=(count, n, 6)).astype(dtype))
 
 
-def _flat(p: Array, g: Array, *state: Array | None) -> list[Array | None] | None:
-    """Return the arrays as flat ones, all but ``g`` in their own memory.
+def _second(dtype: Any, count: int) -> list[Array]:
+    """Return another parameter with as many arrays, and its step."""
+    return [*_arrays(dtype, 3, count), np.array(5.0)]
 
-    None unless all have one shape and one dtype, float32 or float64, and those that change, which
-    are all but ``g``, are contiguous in one order, aligned and writable. An absent state is None.
+
+def _flat(*first: Array | None, more: tuple[Any, ...]) -> list[list[Any]] | None:
+    """Return each parameter with its gradient and its state as flat arrays, and its step.
+
+    first: these of the first parameter; more: of all others, one after the other. The arrays are
+    their own memory but for the gradient. None unless all of a parameter have one shape and one
+    dtype, float32 or float64, and those that change, which are all but the gradient, are contiguous
+    in one order, aligned and writable. An absent state is None.
     """
-    if not p.flags.carray:  # but its transpose may be
-        p, g, state = p.T, g.T, tuple(x if x is None else x.T for x in state)
-    dtype, shape = p.dtype, p.shape
-    if dtype not in FLOATS or not p.flags.carray or g.dtype != dtype or g.shape != shape:
-        return None
-    flat: list[Array | None] = [p.ravel(), plain(g).ravel()]
-    for x in state:
-        if x is None:
-            flat.append(None)
-        elif x.dtype == dtype and x.shape == shape and x.flags.carray:
-            flat.append(x.ravel())
-        else:
+    count, given = len(first), (*first, *more)
+    found = []
+    for at in range(0, len(given), count):
+        p, g, *state, step = given[at : at + count]
+        if not p.flags.carray:  # but its transpose may be
+            p, g, state = p.T, g.T, [x if x is None else x.T for x in state]
+        dtype, shape = p.dtype, p.shape
+        if dtype not in FLOATS or not p.flags.carray or g.dtype != dtype or g.shape != shape:
             return None
-    return flat
+        flat = [p.ravel(), plain(g).ravel()]
+        for x in state:
+            if x is None:
+                flat.append(None)
+            elif x.dtype == dtype and x.shape == shape and x.flags.carray:
+                flat.append(x.ravel())
+            else:
+                return None
+        found.append([*flat, step])
+    return found
 
 
 def _sgd_calls(dtype: Any, n: int) -> Iterator[Call]:
@@ -55,7 +67,8 @@ def _sgd_calls(dtype: Any, n: int) -> Iterator[Call]:
         p, g, velocity = _arrays(dtype, n, 3)
         step, *scalars = _scalars(2, 1e-2, 0.9, 0.5, *penalties)
         state = [velocity, step] if kept else [None, None]
-        yield [p, g, *state, *scalars], {"nesterov": nesterov}
+        more = [None, *_second(dtype, 3)] if kept else []
+        yield [p, g, *state, *scalars, *more], {"nesterov": nesterov}
 
 
 @kernel(_sgd_calls)
@@ -69,28 +82,24 @@ def sgd_update(
     dampening: Array,
     weight_decay: Array | None,
     l1: Array | None = None,
-    *,
+    *more: Any,
     nesterov: bool,
 ) -> Any:
     """Move ``p`` against ``g``, or along ``velocity``, which is then updated as well."""
-    flat = _flat(p, g, velocity)
-    if flat is None:
+    found = _flat(p, g, velocity, step, more=more)
+    if found is None:
         return NotImplemented
-    first = velocity is not None and _count(step) == 1
-    _sgd(
-        p.size,
-        *flat,
-        float(lr),
-        float(momentum),
-        1.0 if first else 1 - float(dampening),
-        *_penalties(weight_decay, l1),
-        nesterov,
-    )
+    rate, inertia, usual = float(lr), float(momentum), 1 - float(dampening)
+    penalties = _penalties(weight_decay, l1)
+    for *flat, step in found:
+        fresh = 1.0 if step is not None and _count(step) == 1 else usual
+        _sgd(flat[0].size, *flat, rate, inertia, fresh, *penalties, nesterov)
     return None
 
 
 def _adagrad_calls(dtype: Any, n: int) -> Iterator[Call]:
-    yield [*_arrays(dtype, n, 3), *_scalars(2, 1e-2, 0.3, 1e-10, 0.1, 0.2)], {}
+    scalars = _scalars(2, 1e-2, 0.3, 1e-10, 0.1, 0.2)
+    yield [*_arrays(dtype, n, 3), *scalars, *_second(dtype, 3)], {}
 
 
 @kernel(_adagrad_calls)
@@ -104,13 +113,16 @@ def adagrad_update(
     eps: Array,
     weight_decay: Array | None,
     l1: Array | None = None,
+    *more: Any,
 ) -> Any:
     """Move ``p`` against ``g`` over the root of ``total``, the sum of g²."""
-    flat = _flat(p, g, total)
-    if flat is None:
+    found = _flat(p, g, total, step, more=more)
+    if found is None:
         return NotImplemented
-    rate = float(lr) / (1 + (_count(step) - 1) * float(lr_decay))
-    _adagrad(p.size, *flat, rate, float(eps), *_penalties(weight_decay, l1))
+    penalties = _penalties(weight_decay, l1)
+    for *flat, step in found:
+        rate = float(lr) / (1 + (_count(step) - 1) * float(lr_decay))
+        _adagrad(flat[0].size, *flat, rate, float(eps), *penalties)
     return None
 
 
@@ -118,7 +130,8 @@ def _rmsprop_calls(dtype: Any, n: int) -> Iterator[Call]:
     for centered, moving in ((False, False), (True, False), (False, True), (True, True)):
         p, g, v, mean, velocity = _arrays(dtype, n, 5)
         state = [v, mean / 4 if centered else None, velocity if moving else None]
-        yield [p, g, *state, *_scalars(2, 1e-2, 0.9, 1e-8, None, 0.9, 0.2)], {}
+        more = _second(dtype, 5) if centered and moving else []
+        yield [p, g, *state, *_scalars(2, 1e-2, 0.9, 1e-8, None, 0.9, 0.2), *more], {}
 
 
 @kernel(_rmsprop_calls)
@@ -135,24 +148,27 @@ def rmsprop_update(
     weight_decay: Array | None,
     momentum: Array,
     l1: Array | None = None,
+    *more: Any,
 ) -> Any:
     """Move ``p`` against ``g`` over the root of ``v``, the running mean of g².
 
     Less the square of ``mean``, that of g, and along ``velocity``, where they are kept.
     """
-    flat = _flat(p, g, v, mean, velocity)
-    if flat is None:
+    found = _flat(p, g, v, mean, velocity, step, more=more)
+    if found is None:
         return NotImplemented
-    _count(step)
     scalars = (float(lr), float(alpha), float(eps), float(momentum))
-    _rmsprop(p.size, *flat, *scalars, *_penalties(weight_decay, l1))
+    penalties = _penalties(weight_decay, l1)
+    for *flat, step in found:
+        _count(step)
+        _rmsprop(flat[0].size, *flat, *scalars, *penalties)
     return None
 
 
 def _adam_calls(dtype: Any, n: int) -> Iterator[Call]:
     for weight_decay, l1, decoupled in ((0.1, None, False), (None, 0.2, True)):
         scalars = _scalars(2, 1e-2, 0.9, 0.99, 1e-8, weight_decay, l1)
-        yield [*_arrays(dtype, n, 4), *scalars], {"decoupled": decoupled}
+        yield [*_arrays(dtype, n, 4), *scalars, *_second(dtype, 4)], {"decoupled": decoupled}
 
 
 @kernel(_adam_calls)
@@ -168,18 +184,19 @@ def adam_update(
     eps: Array,
     weight_decay: Array | None,
     l1: Array | None = None,
-    *,
+    *more: Any,
     decoupled: bool,
 ) -> Any:
     """Move ``p`` against ``m`` over the root of ``v``, the running means of g and g², unbiased.
 
     ``decoupled`` shrinks p by lr · weight_decay instead of adding the decay to g.
     """
-    flat = _flat(p, g, m, v)
-    if flat is None:
+    found = _flat(p, g, m, v, step, more=more)
+    if found is None:
         return NotImplemented
-    scalars = (_count(step), float(lr), float(beta1), float(beta2), float(eps))
-    _adam(p.size, *flat, *scalars, *_penalties(weight_decay, l1), decoupled)
+    scalars = (float(lr), float(beta1), float(beta2), float(eps), *_penalties(weight_decay, l1))
+    for *flat, step in found:
+        _adam(flat[0].size, *flat, _count(step), *scalars, decoupled)
     return None
 
 

@@ -3,7 +3,9 @@
 Hyper-parameters and the step count arrive as float64 0-d arrays on the parameter's backend, so that
 nothing which changes from step to step is a Python constant; they are rounded to the
 parameter's dtype where they meet it. An update counts itself: step is how many were made before. A
-weight_decay or l1 of None is absent: it costs no pass, and no 0 meets an infinity.
+weight_decay or l1 of None is absent: it costs no pass, and no 0 meets an infinity. After all that,
+an update takes more parameters, each followed by what goes with it as the first is: one call for a
+model costs a fraction of one for each of its parameters, most of which are small.
 """
 
 import math
@@ -68,6 +70,11 @@ def _penalised(xp: Any, p: Any, g: Any, weight_decay: Any, l1: Any) -> Any:
     return g
 
 
+def _side_by_side(*first: Any, more: tuple[Any, ...]) -> Iterable[tuple[Any, ...]]:
+    """Return each parameter with what goes with it: the first, then as many at a time of more."""
+    return zip(*[iter((*first, *more))] * len(first), strict=True)
+
+
 def _divisor(xp: Any, root: Any, eps: Any) -> Any:
     """Return root + eps, by which a step is divided; root is that of a mean or sum of g².
 
@@ -90,21 +97,23 @@ def _sgd_forward(
     dampening: Any,
     weight_decay: Any,
     l1: Any = None,
-    *,
+    *more: Any,
     nesterov: bool,
 ) -> None:
-    g = _penalised(xp, p, g, weight_decay, l1)
-    if velocity is not None:
-        step += 1
-        momentum = xp.astype(momentum, p.dtype)
-        fresh = xp.astype(xp.where(step == 1, 1, 1 - dampening), p.dtype)
-        velocity *= momentum
-        velocity += fresh * g
-        g = g + momentum * velocity if nesterov else velocity
-    p -= xp.astype(lr, p.dtype) * g
+    parameters = _side_by_side(p, g, velocity, step, more=more)
+    for p, g, velocity, step in parameters:
+        g = _penalised(xp, p, g, weight_decay, l1)
+        if velocity is not None:
+            step += 1
+            keep = xp.astype(momentum, p.dtype)
+            fresh = xp.astype(xp.where(step == 1, 1, 1 - dampening), p.dtype)
+            velocity *= keep
+            velocity += fresh * g
+            g = g + keep * velocity if nesterov else velocity
+        p -= xp.astype(lr, p.dtype) * g
 
 
-sgd_update = Op("sgd_update", _sgd_forward, outputs=(), writes=("p", "velocity", "step"))
+sgd_update = Op("sgd_update", _sgd_forward, outputs=(), writes=("p", "velocity", "step"), again=4)
 """One step of stochastic gradient descent; velocity and step None: no momentum. As PyTorch has it,
 the first step is not dampened. Sutskever et al., "On the importance of initialization and
 momentum in deep learning" (2013).
@@ -122,16 +131,23 @@ def _adagrad_forward(
     eps: Any,
     weight_decay: Any,
     l1: Any = None,
+    *more: Any,
 ) -> None:
-    step += 1
-    g = _penalised(xp, p, g, weight_decay, l1)
-    total += g * g
-    p -= (
-        xp.astype(lr / (1 + (step - 1) * lr_decay), p.dtype) * g / _divisor(xp, xp.sqrt(total), eps)
-    )
+    parameters = _side_by_side(p, g, total, step, more=more)
+    for p, g, total, step in parameters:
+        step += 1
+        g = _penalised(xp, p, g, weight_decay, l1)
+        total += g * g
+        p -= (
+            xp.astype(lr / (1 + (step - 1) * lr_decay), p.dtype)
+            * g
+            / _divisor(xp, xp.sqrt(total), eps)
+        )
 
 
-adagrad_update = Op("adagrad_update", _adagrad_forward, outputs=(), writes=("p", "total", "step"))
+adagrad_update = Op(
+    "adagrad_update", _adagrad_forward, outputs=(), writes=("p", "total", "step"), again=4
+)
 """One step of Adagrad; total is the sum of g². Duchi, Hazan & Singer, "Adaptive subgradient methods
 for online learning and stochastic optimization" (2011), figure 1 with a diagonal matrix.
 """
@@ -151,26 +167,33 @@ def _rmsprop_forward(
     weight_decay: Any,
     momentum: Any,
     l1: Any = None,
+    *more: Any,
 ) -> None:
-    step += 1
-    keep, take = xp.astype(alpha, p.dtype), xp.astype(1 - alpha, p.dtype)
-    g = _penalised(xp, p, g, weight_decay, l1)
-    v *= keep
-    v += take * (g * g)
-    variance = v
-    if mean is not None:
-        mean += take * (g - mean)
-        variance = xp.maximum(v - mean * mean, 0)  # rounding can take it below 0
-    g = g / _divisor(xp, xp.sqrt(variance), eps)
-    if velocity is not None:
-        velocity *= xp.astype(momentum, p.dtype)
-        velocity += g
-        g = velocity
-    p -= xp.astype(lr, p.dtype) * g
+    parameters = _side_by_side(p, g, v, mean, velocity, step, more=more)
+    for p, g, v, mean, velocity, step in parameters:
+        step += 1
+        keep, take = xp.astype(alpha, p.dtype), xp.astype(1 - alpha, p.dtype)
+        g = _penalised(xp, p, g, weight_decay, l1)
+        v *= keep
+        v += take * (g * g)
+        variance = v
+        if mean is not None:
+            mean += take * (g - mean)
+            variance = xp.maximum(v - mean * mean, 0)  # rounding can take it below 0
+        g = g / _divisor(xp, xp.sqrt(variance), eps)
+        if velocity is not None:
+            velocity *= xp.astype(momentum, p.dtype)
+            velocity += g
+            g = velocity
+        p -= xp.astype(lr, p.dtype) * g
 
 
 rmsprop_update = Op(
-    "rmsprop_update", _rmsprop_forward, outputs=(), writes=("p", "v", "mean", "velocity", "step")
+    "rmsprop_update",
+    _rmsprop_forward,
+    outputs=(),
+    writes=("p", "v", "mean", "velocity", "step"),
+    again=6,
 )
 """One step of RMSprop; v and mean are running means of g² and g; mean None: not centered, velocity
 None: no momentum. Tieleman & Hinton, "Neural networks for machine learning" (2012), lecture 6.5;
@@ -191,25 +214,24 @@ def _adam_forward(
     eps: Any,
     weight_decay: Any,
     l1: Any = None,
-    *,
+    *more: Any,
     decoupled: bool,
 ) -> None:
-    def scalar(c: Any) -> Any:
-        return xp.astype(c, p.dtype)
+    parameters = _side_by_side(p, g, m, v, step, more=more)
+    for p, g, m, v, step in parameters:
+        step += 1
+        g = _penalised(xp, p, g, None if decoupled else weight_decay, l1)
+        if decoupled and weight_decay is not None:
+            p *= xp.astype(1 - lr * weight_decay, p.dtype)
+        m *= xp.astype(beta1, p.dtype)
+        m += xp.astype(1 - beta1, p.dtype) * g
+        v *= xp.astype(beta2, p.dtype)
+        v += xp.astype(1 - beta2, p.dtype) * (g * g)
+        root = xp.sqrt(v) / xp.astype(xp.sqrt(1 - beta2**step), p.dtype)
+        p -= xp.astype(lr / (1 - beta1**step), p.dtype) * m / _divisor(xp, root, eps)
 
-    step += 1
-    g = _penalised(xp, p, g, None if decoupled else weight_decay, l1)
-    if decoupled and weight_decay is not None:
-        p *= scalar(1 - lr * weight_decay)
-    m *= scalar(beta1)
-    m += scalar(1 - beta1) * g
-    v *= scalar(beta2)
-    v += scalar(1 - beta2) * (g * g)
-    root = xp.sqrt(v) / scalar(xp.sqrt(1 - beta2**step))
-    p -= scalar(lr / (1 - beta1**step)) * m / _divisor(xp, root, eps)
 
-
-adam_update = Op("adam_update", _adam_forward, outputs=(), writes=("p", "m", "v", "step"))
+adam_update = Op("adam_update", _adam_forward, outputs=(), writes=("p", "m", "v", "step"), again=5)
 """One step of Adam (Kingma & Ba 2015, algorithm 1), or with decoupled decay of AdamW (Loshchilov &
 Hutter 2019, algorithm 2).
 """

@@ -1,5 +1,6 @@
 """Adagrad."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..engine import Tensor
@@ -37,19 +38,21 @@ class Adagrad(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
-        scalars, is_first = group.tensors, p not in self.state
+    def _state_for(self, p: Tensor, group: ParamGroup) -> Iterable[Tensor | None]:
+        is_first = p not in self.state
         state = self._state_of(p, self._kept)
         if is_first:
-            assign(state["sum"], scalars["initial_accumulator_value"])
+            assign(state["sum"], group.tensors["initial_accumulator_value"])
+        return state["sum"], state["step"]
+
+    def _update(self, first: tuple[Any, ...], group: ParamGroup, more: list[Any]) -> None:
+        scalars = group.tensors
         adagrad_update(
-            p,
-            g,
-            state["sum"],
-            state["step"],
+            *first,
             scalars["lr"],
             scalars["lr_decay"],
             scalars["eps"],
             group.unless_zero("weight_decay"),
             group.unless_zero("l1"),
+            *more,
         )

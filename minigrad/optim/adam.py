@@ -1,5 +1,6 @@
 """Adam and AdamW."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..engine import Tensor
@@ -38,19 +39,20 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
-        state, scalars = self._state_of(p, self._kept), group.tensors
+    def _state_for(self, p: Tensor, group: ParamGroup) -> Iterable[Tensor | None]:
+        state = self._state_of(p, self._kept)
+        return state["exp_avg"], state["exp_avg_sq"], state["step"]
+
+    def _update(self, first: tuple[Any, ...], group: ParamGroup, more: list[Any]) -> None:
+        scalars = group.tensors
         adam_update(
-            p,
-            g,
-            state["exp_avg"],
-            state["exp_avg_sq"],
-            state["step"],
+            *first,
             scalars["lr"],
             *scalars["betas"],
             scalars["eps"],
             group.unless_zero("weight_decay"),
             group.unless_zero("l1"),
+            *more,
             decoupled=self._decoupled,
         )
 

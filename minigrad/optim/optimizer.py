@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def outline(value: Any) -> str:
 
 
 class Optimizer:
-    """The base of the optimizers: subclasses define how one parameter is updated, `_update`.
+    """The base of the optimizers: subclasses define `_state_for` and `_update`.
 
     params: an iterable of tensors, or of dicts with "params" and options that differ from the
     defaults. `param_groups` are ParamGroups, `state` is what is kept for each parameter from step
@@ -199,11 +200,17 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         with no_grad():
             for group in self.param_groups:
-                for p in group["params"]:
-                    if (g := p.grad) is not None:
-                        self._update(p, g, group)
+                given = [(p, g) for p in group["params"] if (g := p.grad) is not None]
+                if given:
+                    first, *others = [(p, g, *self._state_for(p, group)) for p, g in given]
+                    self._update(first, group, list(chain.from_iterable(others)))
 
-    def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
+    def _state_for(self, p: Tensor, group: ParamGroup) -> Iterable[Tensor | None]:
+        """Return what an update takes of a parameter, beside itself and its gradient."""
+        raise NotImplementedError(f"{self._name} has no _state_for method: define one")
+
+    def _update(self, first: tuple[Any, ...], group: ParamGroup, more: list[Any]) -> None:
+        """Update a parameter, given with its gradient and state, and more of them at once."""
         raise NotImplementedError(f"{self._name} has no _update method: define one")
 
     def _state_of(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """RMSprop."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..engine import Tensor
@@ -41,24 +42,29 @@ class RMSprop(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
+    def _state_for(self, p: Tensor, group: ParamGroup) -> Iterable[Tensor | None]:
         names: tuple[str, ...] = self._kept
         if group["centered"]:
             names += ("grad_avg",)
         if group["momentum"]:
             names += ("momentum_buffer",)
-        state, scalars = self._state_of(p, names), group.tensors
-        rmsprop_update(
-            p,
-            g,
+        state = self._state_of(p, names)
+        return (
             state["square_avg"],
             state["grad_avg"] if group["centered"] else None,
             state["momentum_buffer"] if group["momentum"] else None,
             state["step"],
+        )
+
+    def _update(self, first: tuple[Any, ...], group: ParamGroup, more: list[Any]) -> None:
+        scalars = group.tensors
+        rmsprop_update(
+            *first,
             scalars["lr"],
             scalars["alpha"],
             scalars["eps"],
             group.unless_zero("weight_decay"),
             scalars["momentum"],
             group.unless_zero("l1"),
+            *more,
         )

@@ -1,5 +1,6 @@
 """Stochastic gradient descent."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..engine import Tensor
@@ -43,21 +44,21 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _update(self, p: Tensor, g: Tensor, group: ParamGroup) -> None:
-        velocity = step = None
-        if group["momentum"]:
-            state = self._state_of(p, self._kept)
-            velocity, step = state["momentum_buffer"], state["step"]
+    def _state_for(self, p: Tensor, group: ParamGroup) -> Iterable[Tensor | None]:
+        if not group["momentum"]:
+            return None, None
+        state = self._state_of(p, self._kept)
+        return state["momentum_buffer"], state["step"]
+
+    def _update(self, first: tuple[Any, ...], group: ParamGroup, more: list[Any]) -> None:
         scalars = group.tensors
         sgd_update(
-            p,
-            g,
-            velocity,
-            step,
+            *first,
             scalars["lr"],
             scalars["momentum"],
             scalars["dampening"],
             group.unless_zero("weight_decay"),
             group.unless_zero("l1"),
+            *more,
             nesterov=group["nesterov"],
         )

@@ -55,7 +55,7 @@ def test_updates_of_any_shape_in_either_order(shape, dtype):
         wanted = referenced(name, arrays, params)
         assert_same(computed(name, arrays, params), wanted, TOLERANCE[dtype])
         # Parameter and state in the other order; the gradient as it was.
-        for i in written(name):
+        for i in written(name, arrays):
             others[i] = others[i] if others[i] is None else np.asarray(others[i], order="F")
         assert_same(computed(name, others, params), wanted, TOLERANCE[dtype])
 
