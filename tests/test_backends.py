@@ -9,6 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import backends, namespaces
+from minigrad.ops.fused import FORMULAS
 
 HOST = ["numpy", "numba"]
 
@@ -138,6 +139,20 @@ def test_host_and_device_do_not_mix(host, f):
         f(x, y)
     for part in (f"{host} (cpu)", "strict (strict:0)", f".to('{host}')", ".to('strict')"):
         assert part in str(caught.value)
+
+
+def test_a_gradient_from_another_backend_keeps_no_kernel_away(host, monkeypatch):
+    x, asked = mg.tensor(np.ones(50_000), requires_grad=True, backend=host), []
+
+    def kernel(*arrays):
+        asked.append(arrays)
+        return NotImplemented
+
+    monkeypatch.setitem(x.backend.kernels, "relu_backward", kernel)
+    monkeypatch.delitem(x.backend.runs, FORMULAS["relu_backward"], raising=False)
+    mg.nn.functional.relu(x).backward(mg.ones(50_000, dtype="float64", backend="numpy"))
+    del x.backend.runs[FORMULAS["relu_backward"]]
+    assert len(asked) == 1
 
 
 def test_moving_is_differentiable(backend, host):

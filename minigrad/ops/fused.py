@@ -48,8 +48,9 @@ def fused(
     @wraps(formula)
     def rule(*values: Any) -> Any:
         tensors, params = values[:count], dict(zip(keywords, values[count:], strict=True))
-        g = tensors[0]
-        if g is None or name not in g.backend.kernels or is_grad_enabled():
+        # Any of them may be Numba's, of which a cotangent from outside need not be one.
+        known = any(t is not None and name in t.backend.kernels for t in tensors)
+        if tensors[0] is None or not known or is_grad_enabled():
             return formula(*tensors, **params)
         found = apply(op, tensors, params)
         if one:
