@@ -20,8 +20,13 @@ def parameters_of(
 ) -> tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...]]:
     """Return the names of positional parameters, of `*xs`, of keyword-only ones, of the defaults.
 
-    Read from the code, which takes a tenth of `inspect`'s time: a fifth of minigrad's import.
+    A function may say itself, by an attribute `parameters`. Otherwise they are read from the code,
+    which takes a tenth of `inspect`'s time: a fourth of minigrad's import.
     """
+    if (said := getattr(function, "parameters", None)) is not None:
+        parameters: tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...]] = said
+        return parameters
+    function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
     if code is not None and not vars(function):  # nothing that says another signature
         names, end = code.co_varnames, code.co_argcount + code.co_kwonlyargcount

@@ -1,6 +1,5 @@
 """Formulas of derivatives that one kernel may compute at a time."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
@@ -37,11 +36,7 @@ def fused(
         found = formula(*[a if a is None else wrap(a, backend) for a in arrays], **params)
         return found._array if one else tuple(t._array for t in found if t is not None)
 
-    kinds = inspect.Parameter
-    forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in ("xp", *positional)]
-        + [kinds(n, kinds.KEYWORD_ONLY) for n in keywords]
-    )
+    forward.parameters = (("xp", *positional), None, keywords, ())  # type: ignore[attr-defined]
     outputs = ("out",) if one else tuple(f"d{n}" for n in wanted)
     op = FORMULAS[name] = Op(name, forward, outputs=outputs, listed=False)
 
