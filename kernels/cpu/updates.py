@@ -41,7 +41,7 @@ def _flat(*first: Array | None, more: tuple[Any, ...]) -> list[list[Any]] | None
     dtype, float32 or float64, and those that change, which are all but the gradient, are contiguous
     in one order, aligned and writable. An absent state is None.
     """
-    count, given = len(first), (*first, *more)
+    count, given = len(first), [*first, *more]
     found = []
     for at in range(0, len(given), count):
         p, g, *state, step = given[at : at + count]

@@ -70,9 +70,10 @@ def _penalised(xp: Any, p: Any, g: Any, weight_decay: Any, l1: Any) -> Any:
     return g
 
 
-def _side_by_side(*first: Any, more: tuple[Any, ...]) -> Iterable[tuple[Any, ...]]:
+def _side_by_side(*first: Any, more: tuple[Any, ...]) -> list[list[Any]]:
     """Return each parameter with what goes with it: the first, then as many at a time of more."""
-    return zip(*[iter((*first, *more))] * len(first), strict=True)
+    given, count = [*first, *more], len(first)
+    return [given[at : at + count] for at in range(0, len(given), count)]
 
 
 def _divisor(xp: Any, root: Any, eps: Any) -> Any:

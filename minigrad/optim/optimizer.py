@@ -207,7 +207,7 @@ class Optimizer:
 
     def _state_for(self, p: Tensor, group: ParamGroup) -> Iterable[Tensor | None]:
         """Return what an update takes of a parameter, beside itself and its gradient."""
-        raise NotImplementedError(f"{self._name} has no _state_for method: define one")
+        return ()
 
     def _update(self, first: tuple[Any, ...], group: ParamGroup, more: list[Any]) -> None:
         """Update a parameter, given with its gradient and state, and more of them at once."""
