@@ -1,10 +1,16 @@
-"""Dense layers: products by BLAS, and in one pass over their results all that is not a product.
+"""Dense layers: products by BLAS, and beside each share of them all that is not a product.
 
 ``out = act(x @ weight.T + bias)``: BLAS writes the product, then each row of it, while it lies in
-cache, gets the bias and the activation in place. Backward, the same pass over the cotangent ``g``
-gives ``d = g * act'``, of which the products with weight and x are taken, and the sums of its
-columns, the bias gradient, block by block of rows. A product of (n, k) and (k, m) is 2 k operations
-for each element of its result, the passes are one to some twenty: bound by memory.
+cache, gets the bias and the activation in place. Backward, a pass over the cotangent ``g`` gives
+``d = g * act'`` and the sums of its columns, the bias gradient, and of d the products with weight
+and x are taken. A product of (n, k) and (k, m) is 2 k operations for each element of its result,
+the passes are one to some twenty: bound by memory.
+
+With several threads each makes the products of its own share inside the loop, of d's rows or, if
+these are fewer, of its columns, which are weight's rows: cutting the longer axis leaves the least
+to be packed by each thread. The result that sums over that axis, dweight or dx, is added up from
+one part of each share. A product smaller than that, or with one thread, is NumPy's, whose BLAS is
+newer than SciPy's, which loops call, and needs 0.7 of its time for dx of 32 rows.
 
 For few rows BLAS takes 0.5 to 0.9 of the time for ``weight @ x.T`` that it takes for ``x @
 weight.T``; then the result is transposed, in cache. A product with a single row is an outer
@@ -12,7 +18,9 @@ product, a tenth of BLAS's time.
 
 Measured, float32, one thread, beside NumPy's path: 784 to 256 features with relu, forward 0.6 of
 its time at 32 rows, 0.95 at 1,024; 64 to 256 at 1,024 rows, forward and backward, 0.9, with relu
-0.5, with gelu 0.1.
+0.5, with gelu 0.1. Two threads beside the passes apart and BLAS with threads of its own: forward
+0.65 at (1024, 64, 256), 0.85 at (1024, 784, 256), 1.0 at (128, 784, 256), backward about the same;
+but those threads spin for milliseconds where the next loop wants to run.
 """
 
 from collections.abc import Iterator
@@ -20,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
+from .compiler import FLOATS, Array, Call, Loop, jit, kernel, loop, num_threads, plain, prange
 from .elementary import gelu, gelu_slope, sigmoid, silu, silu_slope, tanh
 
 NONE, RELU, SIGMOID, TANH, GELU, SILU = range(6)
@@ -28,7 +36,8 @@ KINDS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "gelu": GELU, "silu": S
 
 FEW, LARGE = range(8, 65), 1 << 15  # rows of x, elements of weight: where weight @ x.T is faster
 BAND = 16  # rows of a product that are transposed at a time
-ROWS = 64  # rows of the cotangent whose sum is made in their own precision, one thread's work
+ROWS = 64  # rows of the cotangent whose sum is made in their own precision
+SHARE = 32  # the fewest rows or columns that are a thread's
 
 
 def _arrays(dtype: Any, n: int) -> list[Any]:
@@ -86,81 +95,117 @@ def _dense(x: Array, weight: Array, bias: Array | None, kind: int) -> Any:
         return NotImplemented
     rows = x if x.ndim == 2 else x.reshape(n, k)
     z = np.empty((*x.shape[:-1], m), dtype)
-    table = z.reshape(n, m)
-    transposed = n in FEW and weight.size >= LARGE
-    if transposed:
-        _transpose(np.matmul(weight, rows.T), table)
+    out = z if kind < GELU else np.empty_like(z)
+    offset = np.zeros(m, dtype) if bias is None else plain(bias)
+    table, found = z.reshape(n, m), out.reshape(n, m)
+    work = n * m * k
+    if _in_loops(_layer, work):
+        product = np.empty((0, 0) if n >= m else (m, n), dtype)
+        shares = _shares(n, m)
+        _layer(work, plain(rows), plain(weight), offset, kind, shares, product, table, found)
+        return out, z
+    if n in FEW and weight.size >= LARGE:
+        _transpose(np.matmul(weight, rows.T), table, 0, n, 0, m)
     else:
         np.matmul(rows, weight.T, out=table)
-        if bias is None and kind == NONE:
-            return z, z
-    offset = np.zeros(m, dtype) if bias is None else plain(bias)
-    if kind < GELU:
-        _finish(table.size, offset, kind, table)
-        return z, z
-    out = np.empty_like(z)
-    _finish_apart(table.size, offset, kind, table, out.reshape(n, m))
+    if bias is not None or kind != NONE:
+        _finish(offset, kind, table, found, 0, n, 0, m)
     return out, z
 
 
-@jit()
-def _transpose(product: Array, z: Array) -> None:
-    """Write the transpose of product to z, from BAND rows of it at a time, which stay in cache."""
-    for left in range(0, z.shape[1], BAND):
-        right = min(left + BAND, z.shape[1])
-        for i in range(z.shape[0]):
-            for j in range(left, right):
-                z[i, j] = product[j, i]
+def _in_loops(loop: Loop, work: int) -> bool:
+    """Return whether the loop makes the products, of so many terms, and not NumPy's BLAS."""
+    return work > 0 and loop.pays(work if num_threads() > 1 else 0)
 
 
-@loop(parallel_from=1 << 19)
-def _finish(bias: Array, kind: int, z: Array) -> None:
-    """Add the bias to each row of z and replace it by its activation.
+def _shares(n: int, m: int) -> int:
+    """Return in how many shares rows or columns are cut: a sum's bits follow from it."""
+    return max(1, min(num_threads(), max(n, m) // SHARE))
 
-    In place under one name: LLVM takes the slow way where two arrays turn out to overlap.
+
+@loop(parallel_from=1 << 21, pays_from=1 << 19, blas=True)
+def _layer(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    kind: int,
+    shares: int,
+    product: Array,
+    z: Array,
+    out: Array,
+) -> None:
+    """Fill z and out by shares of their rows; of their columns where there is room for a product.
+
+    That is the transpose of z.
     """
-    for i in prange(z.shape[0]):
-        _add_bias(bias, z, i)
-        if kind != NONE:
-            _activate(z, i, kind)
-
-
-@loop(parallel_from=1 << 18)
-def _finish_apart(bias: Array, kind: int, z: Array, out: Array) -> None:
-    """Add the bias to each row of z and write its activation to out."""
-    for i in prange(z.shape[0]):
-        _add_bias(bias, z, i)
-        _activate_apart(z, i, kind, out)
+    n, m = z.shape
+    for share in prange(shares):
+        if product.size:
+            left, right = m * share // shares, m * (share + 1) // shares
+            np.dot(weight[left:right], x.T, product[left:right])
+            _transpose(product, z, 0, n, left, right)
+            _finish(bias, kind, z, out, 0, n, left, right)
+        else:
+            top, bottom = n * share // shares, n * (share + 1) // shares
+            np.dot(x[top:bottom], weight.T, z[top:bottom])
+            _finish(bias, kind, z, out, top, bottom, 0, m)
 
 
 @jit()
-def _add_bias(bias: Array, z: Array, i: int) -> None:
-    for j in range(np.uint64(z.shape[1])):
+def _transpose(a: Array, b: Array, top: int, bottom: int, left: int, right: int) -> None:
+    """Fill a part of b from the transpose of a, BAND columns at a time, which stay in cache."""
+    for first in range(left, right, BAND):
+        last = min(first + BAND, right)
+        for i in range(top, bottom):
+            for j in range(first, last):
+                b[i, j] = a[j, i]
+
+
+@jit()
+def _finish(
+    bias: Array, kind: int, z: Array, out: Array, top: int, bottom: int, left: int, right: int
+) -> None:
+    """Add the bias to a part of z and write its activation to out, if that is another array."""
+    for i in range(top, bottom):
+        _add_bias(bias, z, i, left, right)
+        if kind >= GELU:
+            _activate_apart(z, i, kind, out, left, right)
+        elif kind != NONE:
+            _activate(z, i, kind, left, right)
+
+
+@jit()
+def _add_bias(bias: Array, z: Array, i: int, left: int, right: int) -> None:
+    for j in range(np.uint64(left), np.uint64(right)):
         z[i, j] += bias[j]
 
 
 @jit("contract")
-def _activate(z: Array, i: int, kind: int) -> None:
-    zero, columns = z.dtype.type(0), np.uint64(z.shape[1])
+def _activate(z: Array, i: int, kind: int, left: int, right: int) -> None:
+    """Replace a part of a row by its activation.
+
+    In place under one name: LLVM takes the slow way where two arrays turn out to overlap.
+    """
+    zero, first, last = z.dtype.type(0), np.uint64(left), np.uint64(right)
     if kind == RELU:
-        for j in range(columns):
+        for j in range(first, last):
             z[i, j] = zero if z[i, j] <= zero else z[i, j]
     elif kind == SIGMOID:
-        for j in range(columns):
+        for j in range(first, last):
             z[i, j] = sigmoid(z[i, j])
     else:
-        for j in range(columns):
+        for j in range(first, last):
             z[i, j] = tanh(z[i, j])
 
 
 @jit("contract")
-def _activate_apart(z: Array, i: int, kind: int, out: Array) -> None:
-    columns = np.uint64(z.shape[1])
+def _activate_apart(z: Array, i: int, kind: int, out: Array, left: int, right: int) -> None:
+    first, last = np.uint64(left), np.uint64(right)
     if kind == GELU:
-        for j in range(columns):
+        for j in range(first, last):
             out[i, j] = gelu(z[i, j])
     else:
-        for j in range(columns):
+        for j in range(first, last):
             out[i, j] = silu(z[i, j])
 
 
@@ -244,68 +289,151 @@ def _pulled_back(
     if any(a is not None and (a.dtype != dtype or not a.shape[-1]) for a in (x, weight, of)):
         return NotImplemented
     g = plain(g)
-    d = rows = g.reshape(-1, m)
-    n = len(rows)
-    sums = np.zeros((-(-n // ROWS) if "bias" in wanted else 0, m), dtype)
-    if of is not None:
-        d = np.empty((n, m), dtype)
-        _slopes(g.size, rows, plain(of).reshape(n, m), kind, d, sums)
-    elif len(sums):
-        _sums(g.size, rows, sums)
-    found = []
-    if "x" in wanted and weight is not None:
-        dx = np.empty((*g.shape[:-1], weight.shape[1]), dtype)
-        np.matmul(d, weight, out=dx.reshape(n, weight.shape[1]))
-        found.append(dx)
-    if "weight" in wanted and x is not None:
-        table = x.reshape(n, x.shape[-1])
-        found.append(d.T * table if n == 1 else d.T @ table)
-    if "bias" in wanted:
-        wide = None if len(sums) == 1 else np.float64
-        found.append(sums.sum(axis=0, dtype=wide).astype(dtype, copy=False))
-    return tuple(found)
+    rows = g.reshape(-1, m)
+    n, summed = len(rows), "bias" in wanted
+    x = x.reshape(n, x.shape[-1]) if x is not None and "weight" in wanted else None
+    weight = weight if "x" in wanted else None
+    values = rows if of is None else plain(of).reshape(n, m)
+    d = rows if of is None else np.empty((n, m), dtype)
+    work = n * m * sum([a.shape[1] for a in (x, weight) if a is not None])
+    in_loops = _in_loops(_products, work)
+    shares = _shares(n, m) if in_loops else 1
+    block, sums = np.empty((shares, m), dtype), np.zeros((shares, m))
+    of_g = (rows, values, kind, d, summed, block, sums)
+    dx = None if weight is None else np.empty((*g.shape[:-1], weight.shape[1]), dtype)
+    dweight = None if x is None else np.empty((m, x.shape[1]), dtype)
+    if in_loops:
+        _multiply(work, of_g, x, weight, dx, dweight)
+    else:
+        if summed or kind != NONE:
+            _slopes(*of_g[:-2], block[0], sums[0], 0, n, 0, m)
+        if dx is not None and weight is not None:
+            np.matmul(d, weight, out=dx.reshape(n, weight.shape[1]))
+        if dweight is not None and x is not None:
+            (np.multiply if n == 1 else np.matmul)(d.T, x, out=dweight)
+    found = [f for f in (dx, dweight) if f is not None]
+    return (*found, sums.sum(axis=0).astype(dtype)) if summed else tuple(found)
 
 
-@loop(parallel_from=1 << 18)
-def _slopes(g: Array, of: Array, kind: int, d: Array, sums: Array) -> None:
-    """Fill d with g times the derivative of the activation, and sums with those of its blocks."""
-    for block in prange((len(g) + ROWS - 1) // ROWS):
-        for i in range(block * ROWS, min((block + 1) * ROWS, len(g))):
-            _slope(g, of, kind, i, d)
-            if len(sums):
-                _add(d, i, sums, block)
+def _multiply(
+    work: int,
+    of_g: tuple[Any, ...],
+    x: Array | None,
+    weight: Array | None,
+    dx: Array | None,
+    dweight: Array | None,
+) -> None:
+    """Make the products in a loop: fill dx and dweight, and what ``_slopes`` fills."""
+    (n, m), shares, dtype = of_g[0].shape, len(of_g[-1]), of_g[0].dtype
+    none = np.empty((0, 0), dtype)
+    by_x = none if x is None else plain(x)
+    by_weight = none if weight is None else plain(weight)
+    of_x = none if dx is None else dx.reshape(n, by_weight.shape[1])
+    of_weight = none if dweight is None else dweight
+    turned = none if n >= m else np.empty((m, n), dtype)
+    split = of_weight if n >= m else of_x  # of which each share has terms
+    parts = np.empty((shares - 1, *split.shape), dtype)
+    _products(work, *of_g, by_x, by_weight, turned, of_x, of_weight, parts)
+    if parts.size:
+        _add_parts(parts.size, parts, split)
 
 
-@loop(parallel_from=1 << 19)
-def _sums(g: Array, sums: Array) -> None:
-    """Fill sums with those of the columns of g's blocks of rows."""
-    for block in prange(len(sums)):
-        for i in range(block * ROWS, min((block + 1) * ROWS, len(g))):
-            _add(g, i, sums, block)
+@loop(parallel_from=1 << 21, pays_from=1 << 19, blas=True)
+def _products(
+    g: Array,
+    of: Array,
+    kind: int,
+    d: Array,
+    summed: bool,
+    block: Array,
+    sums: Array,
+    x: Array,
+    weight: Array,
+    turned: Array,
+    dx: Array,
+    dweight: Array,
+    parts: Array,
+) -> None:
+    """Do what ``_slopes`` does and multiply, by shares of g's rows, of its columns if turned.
+
+    The terms of all shares but the first, of dweight or, by columns, of dx, are left in parts.
+    """
+    (n, m), shares = g.shape, len(sums)
+    for share in prange(shares):
+        if turned.size:
+            left, right = m * share // shares, m * (share + 1) // shares
+            _slopes(g, of, kind, d, summed, block[share], sums[share], 0, n, left, right)
+            _transpose(d, turned, left, right, 0, n)
+            mine = turned[left:right]
+            if dx.size:
+                np.dot(mine.T, weight[left:right], parts[share - 1] if share else dx)
+            if dweight.size:
+                np.dot(mine, x, dweight[left:right])
+        else:
+            top, bottom = n * share // shares, n * (share + 1) // shares
+            _slopes(g, of, kind, d, summed, block[share], sums[share], top, bottom, 0, m)
+            if dx.size:
+                np.dot(d[top:bottom], weight, dx[top:bottom])
+            if dweight.size:
+                np.dot(d[top:bottom].T, x[top:bottom], parts[share - 1] if share else dweight)
+
+
+@loop(parallel_from=1 << 17)
+def _add_parts(parts: Array, total: Array) -> None:
+    for i in prange(len(total)):
+        for part in range(len(parts)):
+            for j in range(np.uint64(total.shape[1])):
+                total[i, j] += parts[part, i, j]
 
 
 @jit()
-def _add(d: Array, i: int, sums: Array, block: int) -> None:
-    for j in range(np.uint64(d.shape[1])):
-        sums[block, j] += d[i, j]
+def _slopes(
+    g: Array,
+    of: Array,
+    kind: int,
+    d: Array,
+    summed: bool,
+    block: Array,
+    sums: Array,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+) -> None:
+    """Fill a part of d with g times the derivative of the activation; add its columns to sums."""
+    for first in range(top, bottom, ROWS):
+        block[left:right] = 0
+        for i in range(first, min(first + ROWS, bottom)):
+            if kind != NONE:
+                _slope(g, of, kind, i, d, left, right)
+            if summed:
+                _add(d, i, block, left, right)
+        for j in range(left, right):
+            sums[j] += block[j]
 
 
 @jit()
-def _slope(g: Array, of: Array, kind: int, i: int, d: Array) -> None:
+def _add(d: Array, i: int, sums: Array, left: int, right: int) -> None:
+    for j in range(np.uint64(left), np.uint64(right)):
+        sums[j] += d[i, j]
+
+
+@jit()
+def _slope(g: Array, of: Array, kind: int, i: int, d: Array, left: int, right: int) -> None:
     zero, one = g.dtype.type(0), g.dtype.type(1)
-    columns = np.uint64(g.shape[1])
+    first, last = np.uint64(left), np.uint64(right)
     if kind == RELU:
-        for j in range(columns):
+        for j in range(first, last):
             d[i, j] = zero if of[i, j] <= zero else g[i, j]
     elif kind == SIGMOID:
-        for j in range(columns):
+        for j in range(first, last):
             d[i, j] = g[i, j] * (of[i, j] * (one - of[i, j]))
     elif kind == TANH:
-        for j in range(columns):
+        for j in range(first, last):
             d[i, j] = g[i, j] * (one - of[i, j] * of[i, j])
     elif kind == GELU:
-        for j in range(columns):
+        for j in range(first, last):
             d[i, j] = g[i, j] * gelu_slope(of[i, j])
     else:
-        for j in range(columns):
+        for j in range(first, last):
             d[i, j] = g[i, j] * silu_slope(of[i, j])

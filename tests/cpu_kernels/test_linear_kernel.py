@@ -8,6 +8,19 @@ linear = cpu.linear
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-12}  # of sums of 256 products, each way
 
 
+@pytest.fixture(params=["in loops", "by NumPy"], autouse=True)
+def where_products_are_made(request, however_small, monkeypatch):
+    if request.param == "by NumPy":
+        for loop in (linear._layer, linear._products):
+            monkeypatch.setattr(loop, "pays_from", np.inf)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def shares(request, monkeypatch):
+    """Set in how many shares the work is cut, whatever the number of threads."""
+    monkeypatch.setattr(linear, "_shares", lambda n, m: request.param)
+
+
 @floats
 @pytest.mark.parametrize("activation", ["relu", "tanh", None])
 @pytest.mark.parametrize("bias", [True, False])
@@ -25,7 +38,10 @@ def test_products_of_few_rows_with_large_weights(rows, bias, activation, dtype, 
 
 @floats
 @pytest.mark.parametrize("rows", [1, 2, 64, 65, 129])
-@pytest.mark.parametrize("wanted", [("x",), ("weight",), ("bias",), ("weight", "bias")])
+@pytest.mark.parametrize(
+    "wanted", [("x",), ("weight",), ("bias",), ("weight", "bias"), ("x", "weight", "bias")]
+)
+@pytest.mark.usefixtures("shares")
 def test_gradients_of_every_number_of_rows(wanted, rows, dtype):
     g, x, weight = random(rows, 3, dtype=dtype), random(rows, 5, seed=1, dtype=dtype), None
     if "x" in wanted:
@@ -33,6 +49,24 @@ def test_gradients_of_every_number_of_rows(wanted, rows, dtype):
     arrays, params = [g, x, weight], {"wanted": wanted}
     found = computed("linear_backward", arrays, params)
     assert_same(found, referenced("linear_backward", arrays, params), TOLERANCE[dtype])
+    assert all(f.base is None for f in found)
+
+
+@floats
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "gelu", "silu"])
+@pytest.mark.parametrize("rows", [4, 66])
+@pytest.mark.usefixtures("shares")
+def test_shares_of_a_layer_and_its_gradients(rows, activation, dtype):
+    value = activation in ("relu", "sigmoid", "tanh")
+    name, params = f"linear_{'value' if value else 'input'}", {"activation": activation}
+    arrays = [random(*s, seed=i, dtype=dtype) for i, s in enumerate([(rows, 5), (33, 5), (33,)])]
+    found = computed(name, arrays, params)
+    assert_same(found, referenced(name, arrays, params), TOLERANCE[dtype])
+    g = random(rows, 33, seed=4, dtype=dtype)
+    arrays = [g, *([] if value else [None]), *arrays[:2], found[-1]]
+    name, params = f"{name}_backward", params | {"wanted": ("x", "weight", "bias")}
+    found = computed(name, arrays, params)
+    assert_same(found, referenced(name, arrays, params), TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize(
