@@ -28,10 +28,12 @@ from typing import Any
 
 import numpy as np
 
+from .activations import GELU, RELU, SIGMOID, SILU, TANH
 from .compiler import FLOATS, Array, Call, Loop, jit, kernel, loop, num_threads, plain, prange
 from .elementary import gelu, gelu_slope, sigmoid, silu, silu_slope, tanh
 
-NONE, RELU, SIGMOID, TANH, GELU, SILU = range(6)
+NONE = -1  # no activation
+APART = (GELU, SILU)  # whose derivative needs what they are applied to
 KINDS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "gelu": GELU, "silu": SILU}
 
 FEW, LARGE = range(8, 65), 1 << 15  # rows of x, elements of weight: where weight @ x.T is faster
@@ -95,7 +97,7 @@ def _dense(x: Array, weight: Array, bias: Array | None, kind: int) -> Any:
         return NotImplemented
     rows = x if x.ndim == 2 else x.reshape(n, k)
     z = np.empty((*x.shape[:-1], m), dtype)
-    out = z if kind < GELU else np.empty_like(z)
+    out = np.empty_like(z) if kind in APART else z
     offset = np.zeros(m, dtype) if bias is None else plain(bias)
     table, found = z.reshape(n, m), out.reshape(n, m)
     work = n * m * k
@@ -168,7 +170,7 @@ def _finish(
     """Add the bias to a part of z and write its activation to out, if that is another array."""
     for i in range(top, bottom):
         _add_bias(bias, z, i, left, right)
-        if kind >= GELU:
+        if kind in APART:
             _activate_apart(z, i, kind, out, left, right)
         elif kind != NONE:
             _activate(z, i, kind, left, right)
@@ -305,7 +307,7 @@ def _pulled_back(
     if in_loops:
         _multiply(work, of_g, x, weight, dx, dweight)
     else:
-        if summed or kind != NONE:
+        if summed or of is not None:
             _slopes(*of_g[:-2], block[0], sums[0], 0, n, 0, m)
         if dx is not None and weight is not None:
             np.matmul(d, weight, out=dx.reshape(n, weight.shape[1]))
