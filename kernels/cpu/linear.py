@@ -117,7 +117,9 @@ def _dense(x: Array, weight: Array, bias: Array | None, kind: int) -> Any:
 
 def _in_loops(loop: Loop, work: int) -> bool:
     """Return whether the loop makes the products, of so many terms, and not NumPy's BLAS."""
-    return work > 0 and loop.pays(work if num_threads() > 1 else 0)
+    if not work or not loop.pays(work):
+        return False
+    return num_threads() > 1 or loop.pays(0)  # whatever the size, in warmup
 
 
 def _shares(n: int, m: int) -> int:
@@ -292,52 +294,40 @@ def _pulled_back(
         return NotImplemented
     g = plain(g)
     rows = g.reshape(-1, m)
-    n, summed = len(rows), "bias" in wanted
-    x = x.reshape(n, x.shape[-1]) if x is not None and "weight" in wanted else None
-    weight = weight if "x" in wanted else None
+    n, summed = len(rows), m if "bias" in wanted else 0
     values = rows if of is None else plain(of).reshape(n, m)
     d = rows if of is None else np.empty((n, m), dtype)
-    work = n * m * sum([a.shape[1] for a in (x, weight) if a is not None])
-    in_loops = _in_loops(_products, work)
-    shares = _shares(n, m) if in_loops else 1
-    block, sums = np.empty((shares, m), dtype), np.zeros((shares, m))
-    of_g = (rows, values, kind, d, summed, block, sums)
-    dx = None if weight is None else np.empty((*g.shape[:-1], weight.shape[1]), dtype)
-    dweight = None if x is None else np.empty((m, x.shape[1]), dtype)
-    if in_loops:
-        _multiply(work, of_g, x, weight, dx, dweight)
+    of_g = (rows, values, kind, d)
+    dx = dweight = by_x = by_weight = none = np.empty((0, 0), dtype)
+    if "x" in wanted and weight is not None:
+        dx = np.empty((*g.shape[:-1], weight.shape[1]), dtype)
+        by_weight = weight
+    if "weight" in wanted and x is not None:
+        by_x = x.reshape(n, x.shape[-1])
+        dweight = np.empty((m, x.shape[-1]), dtype)
+    of_x = dx.reshape(n, by_weight.shape[1]) if dx.ndim > 2 else dx
+    work = n * m * (by_x.shape[1] + by_weight.shape[1])
+    if _in_loops(_products, work):
+        shares = _shares(n, m)
+        split = dweight if n >= m else of_x  # of which each share has terms
+        parts = np.empty((shares - 1, *split.shape), dtype)
+        sums = np.zeros((shares, summed))
+        turned = none if n >= m else np.empty((m, n), dtype)
+        given = plain(by_x), plain(by_weight), turned
+        _products(work, *of_g, sums, *given, of_x, dweight, parts)
+        if parts.size:
+            _add_parts(parts.size, parts, split)
+        total = sums.sum(axis=0)
     else:
+        total = np.zeros(summed)
         if summed or of is not None:
-            _slopes(*of_g[:-2], block[0], sums[0], 0, n, 0, m)
-        if dx is not None and weight is not None:
-            np.matmul(d, weight, out=dx.reshape(n, weight.shape[1]))
-        if dweight is not None and x is not None:
-            (np.multiply if n == 1 else np.matmul)(d.T, x, out=dweight)
-    found = [f for f in (dx, dweight) if f is not None]
-    return (*found, sums.sum(axis=0).astype(dtype)) if summed else tuple(found)
-
-
-def _multiply(
-    work: int,
-    of_g: tuple[Any, ...],
-    x: Array | None,
-    weight: Array | None,
-    dx: Array | None,
-    dweight: Array | None,
-) -> None:
-    """Make the products in a loop: fill dx and dweight, and what ``_slopes`` fills."""
-    (n, m), shares, dtype = of_g[0].shape, len(of_g[-1]), of_g[0].dtype
-    none = np.empty((0, 0), dtype)
-    by_x = none if x is None else plain(x)
-    by_weight = none if weight is None else plain(weight)
-    of_x = none if dx is None else dx.reshape(n, by_weight.shape[1])
-    of_weight = none if dweight is None else dweight
-    turned = none if n >= m else np.empty((m, n), dtype)
-    split = of_weight if n >= m else of_x  # of which each share has terms
-    parts = np.empty((shares - 1, *split.shape), dtype)
-    _products(work, *of_g, by_x, by_weight, turned, of_x, of_weight, parts)
-    if parts.size:
-        _add_parts(parts.size, parts, split)
+            _slopes(*of_g, total, 0, n, 0, m)
+        if dx is not none:
+            np.matmul(d, by_weight, out=of_x)
+        if dweight is not none:
+            (np.multiply if n == 1 else np.matmul)(d.T, by_x, out=dweight)
+    found = [f for f in (dx, dweight) if f is not none]
+    return (*found, total.astype(dtype)) if summed else tuple(found)
 
 
 @loop(parallel_from=1 << 21, pays_from=1 << 19, blas=True)
@@ -346,8 +336,6 @@ def _products(
     of: Array,
     kind: int,
     d: Array,
-    summed: bool,
-    block: Array,
     sums: Array,
     x: Array,
     weight: Array,
@@ -364,7 +352,7 @@ def _products(
     for share in prange(shares):
         if turned.size:
             left, right = m * share // shares, m * (share + 1) // shares
-            _slopes(g, of, kind, d, summed, block[share], sums[share], 0, n, left, right)
+            _slopes(g, of, kind, d, sums[share], 0, n, left, right)
             _transpose(d, turned, left, right, 0, n)
             mine = turned[left:right]
             if dx.size:
@@ -373,7 +361,7 @@ def _products(
                 np.dot(mine, x, dweight[left:right])
         else:
             top, bottom = n * share // shares, n * (share + 1) // shares
-            _slopes(g, of, kind, d, summed, block[share], sums[share], top, bottom, 0, m)
+            _slopes(g, of, kind, d, sums[share], top, bottom, 0, m)
             if dx.size:
                 np.dot(d[top:bottom], weight, dx[top:bottom])
             if dweight.size:
@@ -394,30 +382,35 @@ def _slopes(
     of: Array,
     kind: int,
     d: Array,
-    summed: bool,
-    block: Array,
     sums: Array,
     top: int,
     bottom: int,
     left: int,
     right: int,
 ) -> None:
-    """Fill a part of d with g times the derivative of the activation; add its columns to sums."""
-    for first in range(top, bottom, ROWS):
-        block[left:right] = 0
-        for i in range(first, min(first + ROWS, bottom)):
+    """Fill a part of d with g times the derivative of the activation.
+
+    Where there are sums, add those of its columns.
+    """
+    block = np.empty(right - left, d.dtype)
+    for start in range(top, bottom, ROWS):
+        block[:] = 0
+        for i in range(start, min(start + ROWS, bottom)):
             if kind != NONE:
                 _slope(g, of, kind, i, d, left, right)
-            if summed:
-                _add(d, i, block, left, right)
-        for j in range(left, right):
-            sums[j] += block[j]
+            if sums.size:
+                _add(d, i, left, block)
+        if sums.size:
+            for j in range(left, right):
+                sums[j] += block[j - left]
 
 
 @jit()
-def _add(d: Array, i: int, sums: Array, left: int, right: int) -> None:
-    for j in range(np.uint64(left), np.uint64(right)):
-        sums[j] += d[i, j]
+def _add(d: Array, i: int, left: int, sums: Array) -> None:
+    """Add to sums as many numbers of a row of d, from left on."""
+    first = np.uint64(left)
+    for j in range(np.uint64(len(sums))):
+        sums[j] += d[i, first + j]
 
 
 @jit()
