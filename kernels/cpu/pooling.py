@@ -84,9 +84,11 @@ def max_unpool(v: Array, place: Array, *, windows: Any) -> Any:
         return NotImplemented
     if place.dtype != np.uint8 or place.shape != v.shape:
         return NotImplemented
-    values, images, out = _to_be_filled(v, windows)
+    quarters = _are_quarters(windows)
+    all_written = quarters and windows.lengths == tuple([2 * n for n in windows.sizes])
+    values, images, out = _to_be_filled(v, windows, np.empty if all_written else np.zeros)
     places = plain(place).reshape(values.shape)
-    if _are_quarters(windows):
+    if quarters:
         _put_in_four(out.size, values, places, images)
     else:
         _put(out.size, values, places, *steps(windows), images)
@@ -136,14 +138,14 @@ def _are_quarters(windows: Any) -> bool:
     return all(2 * n <= length for n, length in zip(windows.sizes, windows.lengths, strict=True))
 
 
-def _to_be_filled(v: Array, windows: Any) -> tuple[Array, Array, Array]:
+def _to_be_filled(v: Array, windows: Any, made_by: Any = np.zeros) -> tuple[Array, Array, Array]:
     """Return v and zeros for its images, as planes, and these zeros in the shape of the result."""
     values = plain(v).reshape(-1, *pair(windows.sizes, 1))
-    out = np.zeros(v.shape[: v.ndim - len(windows.sizes)] + windows.lengths, v.dtype)
+    out = made_by(v.shape[: v.ndim - len(windows.sizes)] + windows.lengths, v.dtype)
     return values, out.reshape(len(values), *pair(windows.lengths, 1)), out
 
 
-@loop(parallel_from=1 << 16)
+@loop(parallel_from=1 << 14)
 def _greatest_of_four(x: Array, out: Array, place: Array) -> None:
     """Do as `_maxima` for windows of 2 x 2 points side by side."""
     two, one = np.uint64(2), np.uint64(1)
@@ -163,7 +165,7 @@ def _greatest_of_four(x: Array, out: Array, place: Array) -> None:
                 place[image, i, j] = below_place if wins else above_place
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 16)
 def _put_in_four(values: Array, places: Array, out: Array) -> None:
     """Do as `_put` for windows of 2 x 2 points side by side."""
     two, one, zero = np.uint64(2), np.uint64(1), values.dtype.type(0)
@@ -178,7 +180,7 @@ def _put_in_four(values: Array, places: Array, out: Array) -> None:
                 out[image, row + one, column + one] = value if place == 3 else zero
 
 
-@loop(parallel_from=1 << 16)
+@loop(parallel_from=1 << 14)
 def _maxima(
     x: Array,
     kernel: tuple[int, int],
@@ -209,7 +211,7 @@ def _maxima(
                 place[image, i, j] = chosen
 
 
-@loop(parallel_from=1 << 17)
+@loop(parallel_from=1 << 15)
 def _put(
     values: Array,
     places: Array,
@@ -230,7 +232,7 @@ def _put(
                     out[image, row, column] += values[image, i, j]
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 16)
 def _means(
     x: Array,
     kernel: tuple[int, int],
@@ -265,7 +267,7 @@ def _means(
                 out[image, i, j] *= row_shares[i] * shares[j]
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 16)
 def _spread(
     values: Array,
     kernel: tuple[int, int],
