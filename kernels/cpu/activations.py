@@ -18,6 +18,7 @@ import numpy as np
 from . import elementary
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 from .elementary import exp, expm1, real, select
+from .vectors import wide
 
 CHUNK = 1 << 12  # elements that one thread computes at a time
 
@@ -126,6 +127,7 @@ def _absorbed(g: Any, slope: Any) -> Any:
 @jit("contract")
 def _values(kind: int, x: Array, a: Any, b: Any, c: Any, out: Array) -> None:
     """Write the function's values at ``x`` to ``out``."""
+    wide()
     n = x.size
     if kind == RELU:
         for i in range(n):
@@ -174,6 +176,7 @@ def _values(kind: int, x: Array, a: Any, b: Any, c: Any, out: Array) -> None:
 @jit("contract")
 def _cotangents(kind: int, g: Array, x: Array, a: Any, b: Any, c: Any, out: Array) -> None:
     """Write ``g`` times the derivative to ``out``; ``x``: the input, or for some the value."""
+    wide()
     n = x.size
     if kind == RELU:
         for i in range(n):

@@ -18,6 +18,7 @@ import numpy as np
 
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 from .softmax import SHORT, exponentials, rows_at_a_time, sums
+from .vectors import wide
 
 PER_ROW = 100  # what a row costs beside its elements, in elements
 
@@ -135,6 +136,7 @@ def _soft_rows(logits: Array, target: Array, loss: Array, dlogits: Array) -> Non
 @jit()
 def _soft_block(logits: Array, target: Array, loss: Array, dlogits: Array) -> None:
     """Do what `_soft_rows` does, for rows that are handled together."""
+    wide()
     tops, totals = exponentials(logits, dlogits)
     masses = np.empty(logits.shape[0])
     sums(target, masses)
@@ -203,6 +205,7 @@ def _block(
     dlogits: Array,
 ) -> int:
     """Do what `_rows` does, for rows that are handled together."""
+    wide()
     real = logits.dtype.type
     if logits.shape[0] == 1 and labels[0] == ignore_index:
         loss[:] = 0
@@ -240,6 +243,7 @@ def _block(
 @jit("reassoc")
 def _cost(target: Array, k: int, logits: Array, i: int, top: Any, log_total: float) -> float:
     """Return -sum(t * log p) of row k of targets and row i of logits; a t of 0 counts nothing."""
+    wide()
     cost = 0.0
     for j in range(logits.shape[1]):
         if target[k, j] != 0:

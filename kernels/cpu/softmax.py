@@ -20,6 +20,7 @@ from numba.extending import overload
 
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 from .elementary import exp
+from .vectors import wide
 
 BLOCK = 512  # terms of a sum that are added in the array's own precision
 SHORT = 64  # the length up to which rows are exponentiated together
@@ -34,6 +35,7 @@ def _greatest_of(integer: Any, real: Any) -> Callable[[Array, int], Any]:
 
     @jit()
     def greatest(x: Array, i: int) -> Any:
+        wide()
         best = least
         for j in range(x.shape[1]):
             bits = real(x[i, j]).view(integer)
@@ -72,6 +74,7 @@ def exponentials(x: Array, out: Array) -> tuple[Array, Array]:
     Short rows are shifted one by one and exponentiated in one loop over all of them, or most of the
     loop would be what is left of a row after whole vectors: 2.5 x slower at 10 elements.
     """
+    wide()
     tops, totals = np.empty(x.shape[0], x.dtype), np.empty(x.shape[0])
     if x.shape[1] > SHORT:
         for i in range(x.shape[0]):
@@ -99,6 +102,7 @@ def exponentials(x: Array, out: Array) -> tuple[Array, Array]:
 @jit("reassoc")
 def _shifted_exponentials(x: Array, i: int, top: Any, out: Array) -> float:
     """Write exp(x - top) of row i to that of ``out`` and return their sum."""
+    wide()
     total = 0.0
     for start in range(0, x.shape[1], BLOCK):
         part = x.dtype.type(0)
@@ -112,6 +116,7 @@ def _shifted_exponentials(x: Array, i: int, top: Any, out: Array) -> float:
 @jit("reassoc")
 def _sum_of_exponentials(x: Array, i: int, top: Any) -> float:
     """Return the sum of exp(x - top) over row i."""
+    wide()
     total = 0.0
     for start in range(0, x.shape[1], BLOCK):
         part = x.dtype.type(0)
@@ -124,6 +129,7 @@ def _sum_of_exponentials(x: Array, i: int, top: Any) -> float:
 @jit("reassoc")
 def sums(x: Array, totals: Array) -> None:
     """Write the sums of rows to ``totals``."""
+    wide()
     for i in range(x.shape[0]):
         total = 0.0
         for start in range(0, x.shape[1], BLOCK):
@@ -137,6 +143,7 @@ def sums(x: Array, totals: Array) -> None:
 @jit("reassoc")
 def _dots(x: Array, y: Array, totals: Array) -> None:
     """Write the sums of the products of rows of x and y to ``totals``."""
+    wide()
     for i in range(x.shape[0]):
         total = 0.0
         for start in range(0, x.shape[1], BLOCK):
@@ -266,6 +273,7 @@ def rows_at_a_time(length: int) -> int:
 @jit()
 def _rows(kind: int, x: Array, g: Array, out: Array) -> None:
     """Fill rows of ``out``; on the way back ``g`` is the cotangent, and ``x`` what was made."""
+    wide()
     real = x.dtype.type
     if kind == SOFTMAX_BACK:
         totals = np.empty(x.shape[0])
@@ -315,6 +323,7 @@ def _infinite(x: Array, i: int) -> Any:
 @jit()
 def _columns(kind: int, x: Array, g: Array, at: int, start: int, width: int, out: Array) -> None:
     """Do for ``width`` columns of ``x[at]`` from ``start`` on what `_rows` does for rows."""
+    wide()
     first, columns = np.uint64(start), range(np.uint64(width))
     if kind == SOFTMAX_BACK:
         totals = np.zeros(width)
@@ -376,6 +385,7 @@ def _greatest_of_columns(x: Array, at: int, start: int, width: int) -> Array:
 @jit()
 def _sums_of_exponentials(x: Array, at: int, start: int, tops: Array) -> Array:
     """Return the sums of exp(x - top) along axis 1 of columns of ``x[at]``."""
+    wide()
     first, totals = np.uint64(start), np.zeros(tops.size)
     for j in range(x.shape[1]):
         for c in range(np.uint64(tops.size)):

@@ -4,7 +4,8 @@ LLVM makes vectors of a loop over an array by itself. But a sum over an outer lo
 array and stores again at every step, since it cannot know that no other array overlaps this one;
 and for fear of a lower clock it uses half of AVX-512's width. In a product of small matrices both
 cost more than half of the time. These functions say what is to be a vector: ``load`` and ``store``
-move WIDTH bytes of numbers, ``multiply_add`` multiplies them by one number and adds.
+move WIDTH bytes of numbers, ``multiply_add`` multiplies them by one number and adds. A function
+that calls ``wide`` has the vectors that LLVM makes in it as wide as these.
 """
 
 from collections.abc import Callable
@@ -39,6 +40,14 @@ def store(array: Array, at: Any, vector: Any) -> None:
 def multiply_add(x: Any, vector: Any, total: Any) -> Any:
     """Return total + x * vector, rounded once where the CPU can do so."""
     return total + x * vector
+
+
+def wide() -> None:
+    """Let LLVM use AVX-512's whole width in the loops of the function that calls this.
+
+    Measured on Cascade Lake beside half of the width: gelu 0.7 of the time, silu and its derivative
+    0.75 in cache, softmax 0.8; loops of little arithmetic gain nothing.
+    """
 
 
 class Vector(types.Type):
@@ -96,6 +105,24 @@ def _multiply_add(_: Any, x: Any, vector: Any, total: Any) -> Any:
         return builder.call(function, [same, args[1], args[2]])
 
     return vector(vector.dtype, vector, vector), generate
+
+
+@intrinsic
+def _wide(_: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # llvmlite's own `add` knows no attribute that has a value.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@overload(wide, inline="always")  # what a function of its own would say, it would say of itself
+def _wide_in_kernels() -> Callable[..., Any]:
+    def implementation() -> Any:
+        return _wide()
+
+    return implementation
 
 
 @overload(load)
