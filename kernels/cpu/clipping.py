@@ -103,7 +103,7 @@ def limit_update(g: Array, *, limit: float) -> Any:
     return None
 
 
-@loop(parallel_from=1 << 20)
+@loop(parallel_from=1 << 18)
 def _block_sums(x: Array, order: float, sums: Array) -> None:
     """Fill ``sums`` with the sums of the powers of the absolute values in x's blocks."""
     for block in prange(sums.size):
@@ -146,14 +146,14 @@ def _top(bits: Array, start: int, stop: int, mask: Any) -> Any:
     return top
 
 
-@loop(parallel_from=1 << 20)
+@loop(parallel_from=1 << 19)
 def _scale(x: Array, factor: float) -> None:
     by = x.dtype.type(factor)
     for i in prange(x.size):
         x[i] *= by
 
 
-@loop(parallel_from=1 << 20)
+@loop(parallel_from=1 << 19)
 def _limit(x: Array, limit: float) -> None:
     high, low = x.dtype.type(limit), x.dtype.type(-limit)
     for i in prange(x.size):

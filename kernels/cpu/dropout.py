@@ -84,7 +84,7 @@ def _shared(x: Array, shape: tuple[int, ...]) -> int | None:
     return x.size // count if count == math.prod(shape[:axes]) else None
 
 
-@loop(parallel_from=1 << 22)
+@loop(parallel_from=1 << 20)
 def _apply(x: Array, mask: Array, shared: int, scale: float, out: Array) -> None:
     """Fill flat ``out``; each element of ``mask`` stands for ``shared`` of ``x``."""
     number = x.dtype.type

@@ -276,7 +276,7 @@ def _back(
     return tuple([found[name] for name in wanted])
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 17)
 def _normalized_rows(
     x: Array,
     weight: Array,
@@ -366,7 +366,7 @@ def _sum_of_squares(
     return float(total)
 
 
-@loop(parallel_from=1 << 17)
+@loop(parallel_from=1 << 16)
 def _rows_back(
     g: Array,
     x: Array,
@@ -483,7 +483,7 @@ def _add_blocks(parts: Array, out: Array) -> None:
     out[:] = total
 
 
-@loop(parallel_from=1 << 17)
+@loop(parallel_from=1 << 16)
 def _normalized_columns(
     x: Array, weight: Array, bias: Array, eps: float, out: Array, mean: Array, var: Array
 ) -> None:
@@ -563,7 +563,7 @@ def _add_squares(
         sums[j] += deviation * deviation
 
 
-@loop(parallel_from=1 << 17)
+@loop(parallel_from=1 << 16)
 def _columns_back(
     g: Array,
     x: Array,

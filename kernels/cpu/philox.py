@@ -35,7 +35,7 @@ def random_bits(state: Array, *, size: int) -> Any:
     return words[:size]
 
 
-@loop(parallel_from=1 << 17)
+@loop(parallel_from=1 << 14)
 def _fill(state: Array, words: Array) -> None:
     """Write the blocks from the state's counter on, four words each, to ``words``."""
     key, stream, counter = state[0], state[1], state[2]

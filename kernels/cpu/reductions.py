@@ -257,7 +257,7 @@ def _planned_back(
     return run, plain(x).reshape(shape), np.empty(x.shape, x.dtype), count
 
 
-@loop(parallel_from=1 << 21, pays_from=10_000)
+@loop(parallel_from=1 << 19, pays_from=10_000)
 def _row_sums(x: Array, divisor: float, out: Array) -> None:
     """Fill ``out`` with the sums of x's rows over ``divisor``."""
     planes, rows, length = x.shape
@@ -270,7 +270,7 @@ def _row_sums(x: Array, divisor: float, out: Array) -> None:
         out[row] = total / divisor
 
 
-@loop(parallel_from=1 << 21, pays_from=10_000)
+@loop(parallel_from=1 << 19, pays_from=10_000)
 def _column_sums(x: Array, divisor: float, out: Array) -> None:
     """Fill ``out`` with the sums of the columns of each matrix over ``divisor``."""
     matrices, n, columns = x.shape
@@ -309,7 +309,7 @@ def _add_four_rows(x: Array, i: int, low: int, width: int, sums: Array) -> None:
         sums[j] += early + late
 
 
-@loop(parallel_from=1 << 19)
+@loop(parallel_from=1 << 17)
 def _row_variances(x: Array, freedom: float, root: bool, out: Array) -> None:
     """Fill ``out`` with the variances of x's rows, or their square roots."""
     for row in prange(x.shape[1]):
@@ -317,7 +317,7 @@ def _row_variances(x: Array, freedom: float, root: bool, out: Array) -> None:
         out[row] = np.sqrt(squares / freedom) if root else squares / freedom
 
 
-@loop(parallel_from=1 << 19, pays_from=1)
+@loop(parallel_from=1 << 17, pays_from=1)
 def _column_variances(x: Array, freedom: float, root: bool, out: Array) -> None:
     """Fill ``out`` with the variances of the columns of each matrix, or their square roots."""
     matrices, _, columns = x.shape
@@ -332,7 +332,7 @@ def _column_variances(x: Array, freedom: float, root: bool, out: Array) -> None:
             out[task // stripes * columns + low + j] = np.sqrt(value) if root else value
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 17)
 def _row_deviations(x: Array, scale: Array, divisor: Array, divided: bool, dx: Array) -> None:
     """Fill ``dx`` with (x - mean) · scale, if ``divided`` over a divisor, and 0 where that is 0."""
     planes, rows, length = x.shape
@@ -364,7 +364,7 @@ def _quotient(scale: Any, divisor: Any, divided: bool) -> tuple[Any, Any]:
     return (scale, divisor) if divisor != 0 else (scale * (one - one), one)
 
 
-@loop(parallel_from=1 << 18, pays_from=1)
+@loop(parallel_from=1 << 17, pays_from=1)
 def _column_deviations(x: Array, scale: Array, divisor: Array, divided: bool, dx: Array) -> None:
     """As `_row_deviations`, for the columns of each matrix."""
     matrices, n, columns = x.shape
@@ -393,7 +393,7 @@ def _column_deviations(x: Array, scale: Array, divisor: Array, divided: bool, dx
                 dx[m, i, column] = ((x[m, i, column] - first[j]) - offset[j]) / over[j] * factor[j]
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 17)
 def _row_ties(x: Array, g: Array, extreme: Array, dx: Array) -> None:
     """Fill ``dx``: each row's g, divided by how many are its extreme or nan, for each of these."""
     planes, rows, length = x.shape
@@ -411,7 +411,7 @@ def _row_ties(x: Array, g: Array, extreme: Array, dx: Array) -> None:
                 dx[i, row, j] = share if tied else x.dtype.type(0)
 
 
-@loop(parallel_from=1 << 18, pays_from=1)
+@loop(parallel_from=1 << 17, pays_from=1)
 def _column_ties(x: Array, g: Array, extreme: Array, dx: Array) -> None:
     """As `_row_ties`, for the columns of each matrix."""
     matrices, n, columns = x.shape
