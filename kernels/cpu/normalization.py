@@ -276,7 +276,7 @@ def _back(
     return tuple([found[name] for name in wanted])
 
 
-@loop(parallel_from=1 << 17)
+@loop("contract", parallel_from=1 << 17)
 def _normalized_rows(
     x: Array,
     weight: Array,
@@ -355,7 +355,7 @@ def sum_less(x: Array, i: int, row: int, start: int, stop: int, first: Any) -> f
     return float(total)
 
 
-@jit("reassoc")
+@jit("reassoc", "contract")
 def _sum_of_squares(
     x: Array, i: int, row: int, start: int, stop: int, first: Any, offset: Any
 ) -> float:
@@ -366,7 +366,7 @@ def _sum_of_squares(
     return float(total)
 
 
-@loop(parallel_from=1 << 16)
+@loop("contract", parallel_from=1 << 16)
 def _rows_back(
     g: Array,
     x: Array,
@@ -391,7 +391,8 @@ def _rows_back(
     count = max(planes * length, 1)
     for task in prange(len(parts) * groups):
         block, group = task // groups, task % groups
-        parts[block, :, group] = 0
+        # Of their own: rows of parts whose places in a page are the same hold each other up.
+        to_weight, to_bias = scratch(x, factors), scratch(x, factors)
         for sample in range(block * SAMPLES, min((block + 1) * SAMPLES, rows // groups)):
             row = sample * groups + group
             centre = mean[row] if centred else real(0)
@@ -412,36 +413,46 @@ def _rows_back(
                             a, b = _sums(g, x, i, row, start, stop, centre, inverse)
                             of_plain += a
                             of_unit += b
-                    parts[block, 0, group, k] += real(of_unit)
-                    parts[block, 1, group, k] += real(of_plain)
+                    to_weight[k] += real(of_unit)
+                    to_bias[k] += real(of_plain)
                     plain_sum += of_plain * weight[group, k]
                     unit_sum += of_unit * weight[group, k]
             along_mean = real(plain_sum / count if centred else 0)
             along_unit = real(unit_sum / count)
-            if repeats == 1:
-                if dx.size:
-                    for j in range(length):
-                        unit = (x[0, row, j] - centre) * inverse
-                        cotangent = g[0, row, j] * weight[group, j]
-                        dx[0, row, j] = (cotangent - along_mean - unit * along_unit) * inverse
-                if to_weights:
-                    for j in range(length):
-                        unit = (x[0, row, j] - centre) * inverse
-                        parts[block, 0, group, j] += g[0, row, j] * unit
-                        parts[block, 1, group, j] += g[0, row, j]
+            if repeats == 1 and dx.size:
+                # To the weights in the same pass, in the time that memory takes to store dx.
+                for j in range(length):
+                    unit = (x[0, row, j] - centre) * inverse
+                    cotangent = g[0, row, j]
+                    to_weight[j] += cotangent * unit
+                    to_bias[j] += cotangent
+                    change = _product(cotangent, weight[group, j]) - along_mean
+                    dx[0, row, j] = (change - unit * along_unit) * inverse
+            elif repeats == 1:
+                for j in range(length):
+                    to_weight[j] += g[0, row, j] * ((x[0, row, j] - centre) * inverse)
+                    to_bias[j] += g[0, row, j]
             elif dx.size:
-                for i in range(planes):
+                for plane in range(planes):
+                    i = planes - 1 - plane  # what was read last is in cache yet: 0.96 of the time
                     for k in range(factors):
                         factor = weight[group, k]
                         for j in range(np.uint64(k * repeats), np.uint64((k + 1) * repeats)):
                             unit = (x[i, row, j] - centre) * inverse
-                            cotangent = g[i, row, j] * factor
-                            dx[i, row, j] = (cotangent - along_mean - unit * along_unit) * inverse
+                            change = _product(g[i, row, j], factor) - along_mean
+                            dx[i, row, j] = (change - unit * along_unit) * inverse
+        parts[block, 0, group], parts[block, 1, group] = to_weight, to_bias
     if to_weights:
         _add_blocks(parts, gradients)
 
 
-@jit("reassoc")
+@jit()
+def _product(x: Any, y: Any) -> Any:
+    """Return x · y, rounded, lest less its equal it be the rounding error instead of 0."""
+    return x * y
+
+
+@jit("reassoc", "contract")
 def _weighted_sums(
     g: Array,
     x: Array,
@@ -462,7 +473,7 @@ def _weighted_sums(
     return float(total), float(of_unit)
 
 
-@jit("reassoc")
+@jit("reassoc", "contract")
 def _sums(
     g: Array, x: Array, i: int, row: int, start: int, stop: int, centre: Any, inverse: Any
 ) -> tuple[float, float]:
@@ -483,7 +494,7 @@ def _add_blocks(parts: Array, out: Array) -> None:
     out[:] = total
 
 
-@loop(parallel_from=1 << 16)
+@loop("contract", parallel_from=1 << 16)
 def _normalized_columns(
     x: Array, weight: Array, bias: Array, eps: float, out: Array, mean: Array, var: Array
 ) -> None:
@@ -554,7 +565,7 @@ def add_deviations(x: Array, i: int, low: int, width: int, first: Array, sums: A
         sums[j] += x[i, np.uint64(low + j)] - first[j]
 
 
-@jit()
+@jit("contract")
 def _add_squares(
     x: Array, i: int, low: int, width: int, first: Array, offset: Array, sums: Array
 ) -> None:
@@ -563,7 +574,7 @@ def _add_squares(
         sums[j] += deviation * deviation
 
 
-@loop(parallel_from=1 << 16)
+@loop("contract", parallel_from=1 << 16)
 def _columns_back(
     g: Array,
     x: Array,
