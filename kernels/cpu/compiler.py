@@ -171,7 +171,7 @@ class Loop:
 
     def pays(self, work: int) -> bool:
         """Return whether so much work is done faster here than by NumPy."""
-        return work >= self.pays_from or _warms()
+        return work >= self.pays_from or (_warming > 0 and _warms())
 
     def __call__(self, work: int, *args: Any) -> Any:
         """Run on ``args``: in parallel if ``work`` is large and no other thread is doing so."""

@@ -33,7 +33,7 @@ def _dropout_calls(dtype: Any, n: int) -> Iterator[Call]:
         yield [x, state], {"keep": 0.8, "shape": mask.shape, **params}
 
 
-@kernel(_masked_calls)
+@kernel(_masked_calls, pays_from=1 << 8)
 def masked(x: Array, mask: Array, *, scale: float) -> Any:
     """Return scale * x where ``mask`` is true, 0 elsewhere.
 

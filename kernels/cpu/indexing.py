@@ -77,7 +77,7 @@ def embedding_backward(
     return out if _added(g, (indices,), (FIRST,), out, left_out) else NotImplemented
 
 
-@kernel(_scatter_calls)
+@kernel(_scatter_calls, pays_from=1 << 9)
 def scatter(v: Array, *indices: Array, key: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     """Return zeros of a shape with v added at a key, its index arrays given apart.
 
@@ -93,7 +93,9 @@ def scatter(v: Array, *indices: Array, key: tuple[Any, ...], shape: tuple[int, .
 @kernel(_index_add_calls)
 def index_add(x: Array, v: Array, *indices: Array, key: tuple[Any, ...]) -> Any:
     """Return a copy of x with v added at a key. Declines as `scatter`, and a v to be broadcast."""
-    if not isinstance(v, np.ndarray) or v.dtype != x.dtype or not _pays(v, indices, x.shape):
+    if not isinstance(v, np.ndarray) or not _add.pays(8 * v.size):
+        return NotImplemented
+    if v.dtype != x.dtype or not _pays(v, indices, x.shape):
         return NotImplemented
     out = np.array(x, order="C")
     return out if _added(v, indices, key, out) else NotImplemented

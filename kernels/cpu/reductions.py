@@ -37,6 +37,8 @@ ROW = 30  # numbers that NumPy reduces in the time it takes to start on a row
 NARROW = 32  # columns, fewer of which in a long float32 matrix are summed faster by BLAS
 FEW = 16  # numbers in each of several matrices, with fewer of which starting on it takes too long
 
+_add_all: Any = np.add.reduce
+
 Walk = tuple[bool, tuple[int, int, int], tuple[int, ...], int]
 
 
@@ -102,7 +104,7 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     """Return the sum over axis. Declines dtypes other than float32 and float64, nothing to sum, and
     axes between which others are kept, unless the kept ones are neighbours.
     """
-    return _total(x, axis, keepdims, False)
+    return _total(x, axis, keepdims)
 
 
 @kernel(_calls)
@@ -115,7 +117,7 @@ def mean(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Any:
     """Return the sum over the axes along which that shape is broadcast to x's; as `sum` does."""
     axis = _broadcast_axes(x.shape, shape)
-    total = _total(x, axis, True, False) if axis else NotImplemented
+    total = _total(x, axis, True) if axis else NotImplemented
     return total if total is NotImplemented else total.reshape(shape)
 
 
@@ -127,13 +129,13 @@ def _broadcast_axes(shape: tuple[int, ...], small: tuple[int, ...]) -> tuple[int
     )
 
 
-def _total(x: Array, axis: tuple[int, ...], keepdims: bool, divided: bool) -> Any:
+def _total(x: Array, axis: tuple[int, ...], keepdims: bool, divided: bool = False) -> Any:
     if x.dtype not in FLOATS:
         return NotImplemented
-    size = x.size
-    if size and not _row_sums.pays(size + ROW * (size // x.shape[-1] if x.shape else 1)):
+    size, shape = x.size, x.shape
+    if size and not _row_sums.pays(size + ROW * (size // shape[-1] if shape else 1)):
         # As the reference does, without its questions: a third of the time of a sum of 16 numbers.
-        total: Any = np.add.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        total: Any = _add_all(x, axis, None, None, keepdims)
         return total / (size // total.size) if divided else total
     plan = _planned(x, axis, keepdims, _row_sums, _column_sums)
     if plan is None:
