@@ -9,7 +9,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from .engine import Op
@@ -59,27 +59,34 @@ def runner(forward: Callable[..., Any], kernel: Any) -> Callable[..., Any]:
     """Return what computes an op: its kernel, where there is one, and forward where that declines.
 
     A kernel's pays_from is the size of the first array below which it is not asked: asking would
-    cost what many an op of a few numbers takes.
+    cost what many an op of a few numbers takes. So would packing arguments of any number: what is
+    returned is written out for the op's own, as `dataclass` does, with names that no input has.
     """
     if kernel is None:
         return forward
-
-    def ask_first(xp: Any, *arrays: Any, **params: Any) -> Any:
-        out = kernel(*arrays, **params)
-        return forward(xp, *arrays, **params) if out is NotImplemented else out
-
-    def measure_first(xp: Any, x: Any, *others: Any, **params: Any) -> Any:
-        if x.size < kernel.pays_from:
-            return forward(xp, x, *others, **params)
-        return ask_first(xp, x, *others, **params)
-
-    def measure_one(xp: Any, x: Any) -> Any:  # a third of the cost of packing arguments
-        return forward(xp, x) if x.size < kernel.pays_from else ask_first(xp, x)
-
+    (xp, *inputs), variadic, keywords, optional = parameters_of(forward)
+    rest = [f"*{variadic}"] if variadic else []
+    absent = [f"{name}=None" if name in optional else name for name in inputs]
+    taken = ", ".join([xp, *absent, *(rest or ["*"] * bool(keywords)), *keywords])
+    given = ", ".join([*inputs, *rest, *[f"{name}={name}" for name in keywords]])
+    ask = f"""
+def run({taken}):
+    _found = _kernel({given})
+    return _forward({xp}, {given}) if _found is NotImplemented else _found
+"""
+    scope: dict[str, Any] = {"_forward": forward, "_kernel": kernel}
+    exec(ask, scope)
     if not getattr(kernel, "pays_from", 0):
-        return ask_first
-    positional, variadic, keywords, _ = parameters_of(forward)
-    return measure_one if len(positional) == 2 and not variadic and not keywords else measure_first
+        return cast(Callable[..., Any], scope["run"])
+    scope["_ask"] = scope["run"]
+    measure = f"""
+def run({taken}):
+    if {inputs[0]}.size < _kernel.pays_from:
+        return _forward({xp}, {given})
+    return _ask({xp}, {given})
+"""
+    exec(measure, scope)
+    return cast(Callable[..., Any], scope["run"])
 
 
 class Rule:
