@@ -102,8 +102,10 @@ CALLS: dict[str, Callable[[Any, int], Iterator[Call]]] = {}
 LOOPS: list["Loop"] = []
 
 
-def kernel(calls: Callable[[Any, int], Iterator[Call]], pays_from: int = 0) -> Callable[[F], F]:
-    """Return a decorator that puts a function into ``TABLE`` under its own name.
+def kernel(
+    calls: Callable[[Any, int], Iterator[Call]], pays_from: int = 0, name: str = ""
+) -> Callable[[F], F]:
+    """Return a decorator that puts a function into ``TABLE`` under that name, or its own.
 
     ``pays_from`` is the size of its first array below which it is not even asked, because NumPy is
     faster.
@@ -114,7 +116,8 @@ def kernel(calls: Callable[[Any, int], Iterator[Call]], pays_from: int = 0) -> C
 
     def decorate(function: F) -> F:
         function.pays_from = pays_from  # type: ignore[attr-defined]
-        TABLE[function.__name__], CALLS[function.__name__] = function, calls
+        op = name or function.__name__
+        TABLE[op], CALLS[op] = function, calls
         return function
 
     return decorate

@@ -39,11 +39,11 @@ FEW = 16  # numbers in each of several matrices, with fewer of which starting on
 
 _add_all: Any = np.add.reduce
 
-Walk = tuple[bool, tuple[int, int, int], tuple[int, ...], int]
+Order = tuple[bool, tuple[int, int, int], tuple[int, ...], int]
 
 
 @lru_cache
-def _walk(shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Walk | None:
+def _order(shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Order | None:
     """Return whether to go by columns, x's shape for that, the result's shape and how many numbers
     make one of it; None where others are kept between.
     """
@@ -99,8 +99,8 @@ def _extremes_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
         yield [np.cos(top), top, x], params
 
 
-@kernel(_calls)
-def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+@kernel(_calls, name="sum")  # which is a builtin as well
+def summed(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     """Return the sum over axis. Declines dtypes other than float32 and float64, nothing to sum, and
     axes between which others are kept, unless the kept ones are neighbours.
     """
@@ -109,13 +109,13 @@ def sum(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
 
 @kernel(_calls)
 def mean(x: Array, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """Return the mean over axis; declines as `sum` does."""
+    """Return the mean over axis; declines as `summed` does."""
     return _total(x, axis, keepdims, True)
 
 
 @kernel(_sum_to_calls)
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Any:
-    """Return the sum over the axes along which that shape is broadcast to x's; as `sum` does."""
+    """Return the sum over the axes along which that shape is broadcast to x's; as `summed` does."""
     axis = _broadcast_axes(x.shape, shape)
     total = _total(x, axis, True) if axis else NotImplemented
     return total if total is NotImplemented else total.reshape(shape)
@@ -147,7 +147,7 @@ def _total(x: Array, axis: tuple[int, ...], keepdims: bool, divided: bool = Fals
 
 @kernel(_var_calls)
 def var(x: Array, *, axis: tuple[int, ...], correction: float, keepdims: bool) -> Any:
-    """Return the variance over axis; declines as `sum` does, and where n - correction <= 0."""
+    """Return the variance over axis; declines as `summed` does, and where n - correction <= 0."""
     return _variance(x, axis, correction, keepdims, False)
 
 
@@ -180,10 +180,10 @@ def _planned(
         back = tuple([x.ndim - 1 - i for i in axis])
         plan = _planned(x.T, back, keepdims, rows, columns)
         return plan and (*plan[:4], plan[4].T, plan[5])
-    walk = _walk(x.shape, axis, keepdims)
-    if walk is None:
+    order = _order(x.shape, axis, keepdims)
+    if order is None:
         return None
-    by_columns, shape, result, count = walk
+    by_columns, shape, result, count = order
     run, work = columns if by_columns else rows, x.size + ROW * shape[0] * shape[1]
     if by_columns and _is_numpy_s(x.dtype, *shape, run is _column_sums):
         work = 0
@@ -247,10 +247,10 @@ def _planned_back(
     """Return the loop to run, x as it sees it, room for dx and how many numbers make one result."""
     if x.dtype not in FLOATS or g.dtype != x.dtype:
         return None
-    walk = _walk(x.shape, axis, False)
-    if walk is None or walk[3] < 2:
+    order = _order(x.shape, axis, False)
+    if order is None or order[3] < 2:
         return None
-    by_columns, shape, _, count = walk
+    by_columns, shape, _, count = order
     run, work = columns if by_columns else rows, x.size
     if by_columns and _is_numpy_s(x.dtype, *shape, False):
         work = 0
