@@ -5,7 +5,10 @@ applied: of float32, 4 bytes are read of each element and 5 written, while its s
 multiplications of 32 bits and some 30 other operations, which take most of the time.
 Measured on one thread with AVX-512 beside the NumPy path, which draws, compares and selects one by
 one, in parts of its time: 0.04 for a million float32, 0.11 for 16,000, 0.2 for 16. The derivative
-reads the mask, of a byte each: drawing it again would take longer.
+reads the mask, of a byte each: drawing it again would take longer. Beside a copy of as many bytes,
+at 4 million numbers, the derivative takes 1.03 of its time and dropout itself 2.1, since Philox
+alone takes as long as the copy; vectors of 512 bits made it no faster, nor did drawing less at a
+time, or fetching x ahead.
 """
 
 import math

@@ -2,7 +2,9 @@
 
 An op's param ``windows`` has kernel, stride, padding, dilation, lengths (of the images) and sizes
 (how many windows there are), with a number for each axis. Loops are over two axes: an image of one
-axis is a single row.
+axis is a single row. What is here works out before a loop over points which of them lie inside the
+image, so that the loop itself asks nothing. It runs once for a call or a row of windows, and reads
+no array: its few divisions of integers are all it costs.
 """
 
 from types import SimpleNamespace

@@ -98,6 +98,18 @@ def test_every_norm_backward(norm, dtype):
         assert_about(found, referenced("rms_normalize_backward", arrays, params), dtype)
 
 
+@floats
+@each_norm
+def test_an_infinite_weight(norm, dtype):
+    arrays, params = backward_call(norm, dtype, ("x",))
+    arrays[4].flat[0] = INF
+    (found,) = computed("normalize_backward", arrays, params)
+    (wanted,) = referenced("normalize_backward", arrays, params)
+    # Sums of infinite terms may be nan or infinite.
+    found, wanted = (np.where(np.isfinite(dx), dx, NAN) for dx in (found, wanted))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=100 * TOLERANCE[dtype])
+
+
 DECLINED = [
     *[("normalize", i, to(np.float16)) for i in range(3)],
     ("normalize", 0, to(np.float64)),
