@@ -31,6 +31,7 @@ import numpy as np
 from .activations import GELU, RELU, SIGMOID, SILU, TANH
 from .compiler import FLOATS, Array, Call, Loop, jit, kernel, loop, num_threads, plain, prange
 from .elementary import gelu, gelu_slope, sigmoid, silu, silu_slope, tanh
+from .vectors import wide
 
 NONE = -1  # no activation
 APART = (GELU, SILU)  # whose derivative needs what they are applied to
@@ -190,6 +191,7 @@ def _activate(z: Array, i: int, kind: int, left: int, right: int) -> None:
 
     In place under one name: LLVM takes the slow way where two arrays turn out to overlap.
     """
+    wide()
     zero, first, last = z.dtype.type(0), np.uint64(left), np.uint64(right)
     if kind == RELU:
         for j in range(first, last):
@@ -204,6 +206,7 @@ def _activate(z: Array, i: int, kind: int, left: int, right: int) -> None:
 
 @jit("contract")
 def _activate_apart(z: Array, i: int, kind: int, out: Array, left: int, right: int) -> None:
+    wide()
     first, last = np.uint64(left), np.uint64(right)
     if kind == GELU:
         for j in range(first, last):
@@ -415,6 +418,7 @@ def _add(d: Array, i: int, left: int, sums: Array) -> None:
 
 @jit()
 def _slope(g: Array, of: Array, kind: int, i: int, d: Array, left: int, right: int) -> None:
+    wide()
     zero, one = g.dtype.type(0), g.dtype.type(1)
     first, last = np.uint64(left), np.uint64(right)
     if kind == RELU:
