@@ -308,7 +308,7 @@ def _pulled_back(
     if "weight" in wanted and x is not None:
         by_x = x.reshape(n, x.shape[-1])
         dweight = np.empty((m, x.shape[-1]), dtype)
-    of_x = dx.reshape(n, by_weight.shape[1]) if dx.ndim > 2 else dx
+    of_x = dx if dx.ndim == 2 else dx.reshape(n, by_weight.shape[1])
     work = n * m * (by_x.shape[1] + by_weight.shape[1])
     if _in_loops(_products, work):
         shares = _shares(n, m)

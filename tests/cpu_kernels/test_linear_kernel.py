@@ -7,6 +7,8 @@ from contract import assert_declines, assert_same, computed, cpu, floats, random
 linear = cpu.linear
 TOLERANCE = {np.float32: 3e-4, np.float64: 1e-12}  # of sums of 256 products, each way
 
+GRADIENTS = ("x", "weight", "bias")
+
 
 @pytest.fixture(params=["in loops", "by NumPy"], autouse=True)
 def where_products_are_made(request, however_small, monkeypatch):
@@ -38,9 +40,7 @@ def test_products_of_few_rows_with_large_weights(rows, bias, activation, dtype, 
 
 @floats
 @pytest.mark.parametrize("rows", [1, 2, 64, 65, 129])
-@pytest.mark.parametrize(
-    "wanted", [("x",), ("weight",), ("bias",), ("weight", "bias"), ("x", "weight", "bias")]
-)
+@pytest.mark.parametrize("wanted", [("x",), ("weight",), ("bias",), ("weight", "bias"), GRADIENTS])
 @pytest.mark.usefixtures("shares")
 def test_gradients_of_every_number_of_rows(wanted, rows, dtype):
     g, x, weight = random(rows, 3, dtype=dtype), random(rows, 5, seed=1, dtype=dtype), None
@@ -64,9 +64,22 @@ def test_shares_of_a_layer_and_its_gradients(rows, activation, dtype):
     assert_same(found, referenced(name, arrays, params), TOLERANCE[dtype])
     g = random(rows, 33, seed=4, dtype=dtype)
     arrays = [g, *([] if value else [None]), *arrays[:2], found[-1]]
-    name, params = f"{name}_backward", params | {"wanted": ("x", "weight", "bias")}
+    name, params = f"{name}_backward", params | {"wanted": GRADIENTS}
     found = computed(name, arrays, params)
     assert_same(found, referenced(name, arrays, params), TOLERANCE[dtype])
+
+
+@floats
+@pytest.mark.parametrize("leading", [(), (2, 3), (0, 2)])
+def test_any_number_of_leading_axes(leading, dtype):
+    x, weight = random(*leading, 5, dtype=dtype), random(4, 5, seed=1, dtype=dtype)
+    arrays = [x, weight, random(4, seed=2, dtype=dtype)]
+    found = computed("linear", arrays, {})
+    assert_same(found, referenced("linear", arrays, {}), TOLERANCE[dtype])
+    arrays, params = [random(*leading, 4, seed=3, dtype=dtype), x, weight], {"wanted": GRADIENTS}
+    found = computed("linear_backward", arrays, params)
+    assert_same(found, referenced("linear_backward", arrays, params), TOLERANCE[dtype])
+    assert all(f.base is None for f in found)
 
 
 @pytest.mark.parametrize(
