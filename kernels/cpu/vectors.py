@@ -4,8 +4,9 @@ LLVM makes vectors of a loop over an array by itself. But a sum over an outer lo
 array and stores again at every step, since it cannot know that no other array overlaps this one;
 and for fear of a lower clock it uses half of AVX-512's width. In a product of small matrices both
 cost more than half of the time. These functions say what is to be a vector: ``load`` and ``store``
-move WIDTH bytes of numbers, ``multiply_add`` multiplies them by one number and adds. A function
-that calls ``wide`` has the vectors that LLVM makes in it as wide as these.
+move WIDTH bytes of numbers, ``load_long`` LONG bytes, and ``multiply_add`` multiplies them by one
+number and adds. A function that calls ``wide`` has the vectors that LLVM makes in it as wide as
+these.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,8 @@ overload, register_model = extending.overload, extending.register_model
 
 #: bytes of a vector; without AVX-512 there are 16 registers of 32 bytes, or more of 16
 WIDTH = 64 if binding.get_host_cpu_features().get("avx512f") else 32
+#: bytes of a long one, of which nine fit into the registers
+LONG = 2 * WIDTH if WIDTH == 64 else WIDTH
 
 
 def load(array: Array, at: Any) -> Any:
@@ -32,9 +35,19 @@ def load(array: Array, at: Any) -> Any:
     return array[at : at + WIDTH // array.itemsize].copy()
 
 
+def load_long(array: Array, at: Any) -> Any:
+    """Return a long vector of the numbers of a flat array from a place on."""
+    return array[at : at + LONG // array.itemsize].copy()
+
+
+def load_like(vector: Any, array: Array, at: Any) -> Any:
+    """Return a vector as long as another of the numbers of a flat array from a place on."""
+    return array[at : at + vector.size].copy()
+
+
 def store(array: Array, at: Any, vector: Any) -> None:
     """Write a vector to the numbers of a flat array from a place on."""
-    array[at : at + WIDTH // array.itemsize] = vector
+    array[at : at + vector.size] = vector
 
 
 def multiply_add(x: Any, vector: Any, total: Any) -> Any:
@@ -51,40 +64,56 @@ def wide() -> None:
 
 
 class Vector(types.Type):
-    """What Numba calls a vector of a dtype's numbers."""
+    """What Numba calls a vector of so many bytes of a dtype's numbers."""
 
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        super().__init__(f"Vector({dtype})")
+    def __init__(self, dtype: Any, width: int) -> None:
+        self.dtype, self.count = dtype, 8 * width // dtype.bitwidth
+        super().__init__(f"Vector({dtype}, {self.count})")
 
 
 @register_model(Vector)
 class _Model(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, vector: Vector) -> None:
         number = manager.lookup(vector.dtype).get_value_type()
-        super().__init__(manager, vector, ir.VectorType(number, 8 * WIDTH // vector.dtype.bitwidth))
+        super().__init__(manager, vector, ir.VectorType(number, vector.count))
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+def _pointer(context: Any, builder: Any, kind: Any, vector: Any, array: Any, at: Any) -> Any:
     data = cgutils.create_struct_proxy(kind)(context, builder, array).data
-    vector = context.get_value_type(Vector(kind.dtype))
-    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
+    pointer = context.get_value_type(vector).as_pointer()
+    return builder.bitcast(builder.gep(data, [at]), pointer)
+
+
+def _loading(vector: Any, array: Any) -> Callable[..., Any]:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        loaded = builder.load(_pointer(context, builder, array, vector, *args[-2:]))
+        loaded.align = array.dtype.bitwidth // 8
+        return loaded
+
+    return generate
 
 
 @intrinsic
 def _load(_: Any, array: Any, at: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        loaded = builder.load(_pointer(context, builder, signature.args[0], *args))
-        loaded.align = array.dtype.bitwidth // 8
-        return loaded
+    vector = Vector(array.dtype, WIDTH)
+    return vector(array, types.uint64), _loading(vector, array)
 
-    return Vector(array.dtype)(array, types.uint64), generate
+
+@intrinsic
+def _load_long(_: Any, array: Any, at: Any) -> Any:
+    vector = Vector(array.dtype, LONG)
+    return vector(array, types.uint64), _loading(vector, array)
+
+
+@intrinsic
+def _load_like(_: Any, vector: Any, array: Any, at: Any) -> Any:
+    return vector(vector, array, types.uint64), _loading(vector, array)
 
 
 @intrinsic
 def _store(_: Any, array: Any, at: Any, vector: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], *args[:2])
+        pointer = _pointer(context, builder, array, vector, *args[:2])
         builder.store(args[2], pointer).align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
 
@@ -129,6 +158,22 @@ def _wide_in_kernels() -> Callable[..., Any]:
 def _load_in_kernels(array: Any, at: Any) -> Callable[..., Any]:
     def implementation(array: Any, at: Any) -> Any:
         return _load(array, at)
+
+    return implementation
+
+
+@overload(load_long)
+def _load_long_in_kernels(array: Any, at: Any) -> Callable[..., Any]:
+    def implementation(array: Any, at: Any) -> Any:
+        return _load_long(array, at)
+
+    return implementation
+
+
+@overload(load_like)
+def _load_like_in_kernels(vector: Any, array: Any, at: Any) -> Callable[..., Any]:
+    def implementation(vector: Any, array: Any, at: Any) -> Any:
+        return _load_like(vector, array, at)
 
     return implementation
 

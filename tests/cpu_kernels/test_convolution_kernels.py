@@ -48,10 +48,11 @@ OPTIONS = [
 def test_any_blocks_of_samples_and_rows(groups, channels, outputs, options, name, monkeypatch):
     arrays, params = call_of(name, windows_of(**options), groups, channels, outputs)
     wanted = referenced(name, arrays, params)
-    for block, many, deep in itertools.product((1, 100, 1 << 20), (0, 1000), (0, 1000)):
+    for block, windows, many in itertools.product((1, 100, 1 << 20), (1, 100), (0, 1000)):
         monkeypatch.setattr(cpu.convolution, "BLOCK", block)
+        monkeypatch.setattr(cpu.convolution, "WINDOWS", windows)
+        monkeypatch.setattr(cpu.convolution, "SUMMED", windows)
         monkeypatch.setattr(cpu.convolution, "MANY", many)
-        monkeypatch.setattr(cpu.convolution, "DEEP", deep)
         assert_same(computed(name, arrays, params), wanted, TOLERANCE[np.float64])
 
 
@@ -88,6 +89,18 @@ def test_images_of_padding_alone(name):
 def test_what_is_not_finite_reaches_those_that_see_it(broken, name):
     arrays, params = call_of(name, windows_of())
     arrays[0][1, 0, 2, 3] = broken
+    with np.errstate(invalid="ignore"):
+        found = computed(name, arrays, params)
+    assert_same(found, referenced(name, arrays, params), TOLERANCE[np.float64])
+
+
+@pytest.mark.parametrize("name", NAMES[:2])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("lengths", [(5, 6), (9, 8)])
+@pytest.mark.parametrize("outputs", [2, 5])
+def test_what_padding_makes_of_an_infinite_weight(outputs, lengths, stride, name):
+    arrays, params = call_of(name, windows_of(stride=stride, lengths=lengths), outputs=outputs)
+    arrays[1][:, :, 0, 0] = np.inf
     with np.errstate(invalid="ignore"):
         found = computed(name, arrays, params)
     assert_same(found, referenced(name, arrays, params), TOLERANCE[np.float64])
