@@ -189,10 +189,9 @@ def _convolved(
     terms = depth * kernel[0] * kernel[1]
     row = depth * wide if direct else terms * width
     high, samples = _block(out.shape, WINDOWS, row, kernel[0] * dilation[0] if direct else 0)
-    work = n * height * width * terms * max(channels, groups * TILE)
-    fill = _filling(bias, channels, x.dtype)
     samples = 1 if direct else samples
-    weights = plain(weight).ravel()
+    work = n * height * width * terms * max(channels, groups * TILE)
+    weights, fill = plain(weight).ravel(), _filling(bias, channels, x.dtype)
     _convolve(work, x, weights, fill, groups, *around, direct, high, samples, out)
     return out
 
@@ -211,7 +210,7 @@ def _block(shape: tuple[int, ...], windows: int, row: int, more: int) -> Pair:
     return max(height, 1), max(1, min(most // max(height, 1), n))
 
 
-@loop(parallel_from=1 << 21)
+@loop(parallel_from=1 << 20)
 def _convolve(
     x: Array,
     weight: Array,
@@ -239,18 +238,15 @@ def _convolve(
     size, spare = samples * apart, LONG // x.itemsize
     starts, along = _places(outs, (1, 1), terms, 0, 0), _places(terms, (1, 1), 1, 0, 0)
     places = _places(depth, kernel, size, dilation[0] * wide, dilation[1])
-    windows, between = _places(samples, (high, width), apart, stride[0] * wide, stride[1]), wide
-    step = size + spare
-    if not direct:
-        between = width
-        step = samples * high * width + spare
-    columns_places = _places(terms, (1, 1), step, 0, 0)
+    windows = _places(samples, (high, width), apart, stride[0] * wide, stride[1])
+    between, step = (wide, size + spare) if direct else (width, samples * high * width + spare)
+    stretches = places if direct else _places(terms, (1, 1), step, 0, 0)
     bands = (height + high - 1) // high
     for block in prange((n + samples - 1) // samples * bands):
         first, top = block // bands * samples, block % bands * high
         part, lines = min(samples, n - first), min(high, height - top)
         points, products = np.zeros(depth * size + spare, x.dtype), np.empty(TILE * step, x.dtype)
-        columns = np.zeros(0 if direct else terms * step, x.dtype)
+        source = points if direct else np.zeros(terms * step, x.dtype)
         count = (part * lines - 1) * between + width
         for g in range(groups):
             images = x[first : first + part, g * depth : (g + 1) * depth]
@@ -261,27 +257,14 @@ def _convolve(
                 for k in range(terms):
                     at, place = np.uint64(k * step), places[k]
                     for t in range(np.uint64(count)):
-                        columns[at + t] = points[place + windows[t]]
+                        source[at + t] = points[place + windows[t]]
             for o in range(0, outs, TILE):
                 several = min(TILE, outs - o)
                 for t in range(several):
                     products[t * step : t * step + count] = fill[g * outs + o + t]
-                if direct:
-                    _add_products(
-                        matrix, starts[o:], along, terms, points, places, count, products, step
-                    )
-                else:
-                    _add_products(
-                        matrix,
-                        starts[o:],
-                        along,
-                        terms,
-                        columns,
-                        columns_places,
-                        count,
-                        products,
-                        step,
-                    )
+                _add_products(
+                    matrix, starts[o:], along, terms, source, stretches, count, products, step
+                )
                 for t in range(several):
                     for s in range(part):
                         for i in range(lines):
@@ -290,7 +273,7 @@ def _convolve(
                                 out[first + s, g * outs + o + t, top + i, j] = products[at + j]
 
 
-@loop(parallel_from=1 << 21)
+@loop(parallel_from=1 << 20)
 def _spread(
     y: Array,
     weight: Array,
@@ -347,7 +330,7 @@ def _spread(
                                     )
 
 
-@loop(parallel_from=1 << 21)
+@loop(parallel_from=1 << 20)
 def _weigh(
     x: Array,
     y: Array,
