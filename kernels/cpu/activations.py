@@ -228,7 +228,7 @@ def _cotangents(kind: int, g: Array, x: Array, a: Any, b: Any, c: Any, out: Arra
 # Of an array
 
 
-@loop(parallel_from=1 << 22)
+@loop(parallel_from=1 << 20)
 def _map(kind: int, x: Array, a: float, b: float, c: float, out: Array) -> None:
     """Write the function's values at flat ``x`` to flat ``out``."""
     number = x.dtype.type
@@ -237,7 +237,7 @@ def _map(kind: int, x: Array, a: float, b: float, c: float, out: Array) -> None:
         _values(kind, x[part], number(a), number(b), number(c), out[part])
 
 
-@loop(parallel_from=1 << 22)
+@loop(parallel_from=1 << 20)
 def _pull(kind: int, g: Array, x: Array, a: float, b: float, c: float, out: Array) -> None:
     """Write flat ``g`` times the function's derivative to flat ``out``; see ``_cotangents``."""
     number = x.dtype.type

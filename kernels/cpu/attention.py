@@ -20,10 +20,11 @@ import numpy as np
 
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
 from .elementary import exp
-from .vectors import WIDTH, load, multiply_add, store
+from .vectors import WIDTH, load, maximum, multiply_add, store, wide
 
 LANES = 32  # queries, or in backward keys and features, that are computed side by side
 QUERIES = 64  # of which backward takes the scores with LANES keys at a time: 8 KB of float32
+SCATTERED = 16  # rows that are written side by side
 TERMS = 16  # exponentials that are added up in their own precision before they join the sum
 
 # A mask, or whatever there is for each score: its numbers, where those of each head start, and the
@@ -75,20 +76,21 @@ def scaled_dot_product_attention(
     share. A row of scores of -inf gives 0 and 0. Declines other dtypes than float32 and float64,
     and leading axes that differ; with causal also what is not finite: masked, it still counts.
     """
-    heads = _heads(query, key, value)
+    count = _count(query)
+    heads = _heads(query, key, value, count)
     if heads is None or (causal and not _is_finite(heads[2])):
         return NotImplemented
     q, k, v = heads
     work = _work(q, k, v)
     if not _fills(q.shape[1], work):
         return NotImplemented
-    batch, length, count, _ = q.shape
-    out = np.empty((batch, length, count, v.shape[3]), q.dtype)
+    out = _empty((*query.shape[:-1], value.shape[-1]), q.dtype, count)
     logsumexp = np.empty((*query.shape[:-1], 1), q.dtype)
     masks = _spread(query, mask, bias, keep)
-    sums = logsumexp.reshape(batch * count, length)
-    _forward(work, q, k, v, *masks, float(scale), bool(causal), float(share), out, sums)
-    return _as(out, (*query.shape[:-1], v.shape[3])), logsumexp
+    params = float(scale), bool(causal), float(share)
+    sums = logsumexp.reshape(q.shape[0] * q.shape[2], q.shape[1])
+    _forward(work, q, k, v, *masks, *params, _as_heads(out, count), sums)
+    return out, logsumexp
 
 
 @kernel(_backward_calls)
@@ -113,50 +115,55 @@ def attention_backward(
 
     Declines as forward does, and where the bias has a cotangent, or logsumexp.
     """
-    heads = _heads(query, key, value)
+    count = _count(query)
+    heads = _heads(query, key, value, count)
     if heads is None or g_logsumexp is not None or "bias" in wanted or g_out.dtype != query.dtype:
         return NotImplemented
     q, k, v = heads
     work = _work(q, k, v)
     if not _fills(min(q.shape[1], k.shape[1]), work):
         return NotImplemented
-    g, o = _as_heads(g_out), _as_heads(out)
+    g, o = _as_heads(g_out, count), _as_heads(out, count)
     if causal and not all(map(_is_finite, (g, q, k, v))):
         return NotImplemented
     sums = plain(logsumexp).reshape(q.shape[0] * q.shape[2], q.shape[1])
-    found = {
-        name: np.empty(x.shape, x.dtype) for name, x in (("query", q), ("key", k), ("value", v))
-    }
+    inputs = {"query": query, "key": key, "value": value}
+    found = {name: _empty(x.shape, x.dtype, count) for name, x in inputs.items()}
     masks = _spread(query, mask, bias, keep)
     params = float(scale), bool(causal), float(share)
-    _backward(work, g, q, k, v, o, sums, *masks, *params, *found.values())
-    shapes = {"query": query.shape, "key": key.shape, "value": value.shape}
-    return tuple([_as(found[name], shapes[name]) for name in wanted])
+    filled = [_as_heads(x, count) for x in found.values()]
+    _backward(work, g, q, k, v, o, sums, *masks, *params, *filled)
+    return tuple([found[name] for name in wanted])
 
 
-def _heads(query: Array, key: Array, value: Array) -> tuple[Array, Array, Array] | None:
-    """Return all as (batch, length, heads, size), plain; None for what is declined."""
+def _count(query: Array) -> int:
+    """Return how many heads lie side by side in memory: those cut from longer vectors, or one."""
+    return 1 if query.ndim < 4 or query.flags.c_contiguous else query.shape[-3]
+
+
+def _heads(query: Array, key: Array, value: Array, count: int) -> tuple[Array, Array, Array] | None:
+    """Return all as `_as_heads` does; None for what is declined."""
     dtype, batch = query.dtype, query.shape[:-2]
     if dtype not in FLOATS or key.dtype != dtype or value.dtype != dtype:
         return None
     if key.shape[:-2] != batch or value.shape[:-2] != batch:
         return None
-    return _as_heads(query), _as_heads(key), _as_heads(value)
+    return _as_heads(query, count), _as_heads(key, count), _as_heads(value, count)
 
 
-def _as_heads(x: Array) -> Array:
-    """Return (..., heads, length, size) as (batch, length, heads, size), plain.
-
-    So it lies in memory where the heads have been cut from longer vectors: then nothing is copied.
-    """
-    count = x.shape[-3] if x.ndim > 3 else 1
-    batch = math.prod(x.shape[:-3]) if x.ndim > 3 else math.prod(x.shape[:-2])
-    return plain(x.reshape(batch, count, *x.shape[-2:]).swapaxes(1, 2))
+def _as_heads(x: Array, count: int) -> Array:
+    """Return (..., length, size) as (batch, length, count, size), plain, without copying if so."""
+    *batch, length, size = x.shape
+    return plain(x.reshape(math.prod(batch) // count, count, length, size).swapaxes(1, 2))
 
 
-def _as(x: Array, shape: tuple[int, ...]) -> Array:
-    """Return (batch, length, heads, size) in the shape from which `_as_heads` made it."""
-    return x.swapaxes(1, 2).reshape(shape)
+def _empty(shape: tuple[int, ...], dtype: Any, count: int) -> Array:
+    """Return an array of a shape (..., length, size) of which `_as_heads` makes no copy."""
+    if count == 1:
+        return np.empty(shape, dtype)
+    *batch, length, size = shape
+    heads = np.empty((math.prod(batch) // count, length, count, size), dtype)
+    return heads.swapaxes(1, 2).reshape(shape)
 
 
 def _is_finite(x: Array) -> bool:
@@ -196,7 +203,7 @@ def _for_heads(array: Array | None, batch: tuple[int, ...], dtype: Any) -> Sprea
     return flat, plain(starts), steps if length > 1 else 0, int(steps > 1)
 
 
-@loop(parallel_from=1 << 22)
+@loop(parallel_from=3 << 19)
 def _forward(
     q: Array,
     k: Array,
@@ -238,7 +245,7 @@ def _attend(
     queries = np.zeros(size * LANES, dtype)  # by feature
     scores = np.empty(steps * LANES, dtype)  # by key
     means = np.empty(width * LANES, dtype)  # by feature
-    peak, total, part = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
+    peak, total, shares = np.empty(LANES, dtype), np.empty(LANES, dtype), np.empty(LANES, dtype)
     keys, values = _rows(k, b, 0, h), _rows(v, b, 0, h)
     for first in range(0, length, LANES):
         last = min(first + LANES, length)
@@ -248,17 +255,17 @@ def _attend(
         means[:] = 0
         _add_products(keys, heads * size, 1, seen, size, queries, scores)
         _mask(scores, 1, LANES, first, last, 0, seen, head, mask, bias, causal)
-        _softmax(scores, seen, peak, total, part)
+        _softmax(scores, seen, peak, total)
         _put(scores, 0.0, 1, LANES, first, last, 0, seen, head, keep)
         _add_products(values, 1, heads * width, width, seen, scores, means)
         for lane in range(last - first):
             logsumexp[head, first + lane] = peak[lane] + np.log(total[lane])
         for lane in range(LANES):
-            part[lane] = real(share) / total[lane]
-        _from_lanes(means, part, last - first, width, _rows(out, b, first, h), heads * width)
+            shares[lane] = real(share) / total[lane]
+        _from_lanes(means, shares, last - first, width, _rows(out, b, first, h), heads * width)
 
 
-@loop(parallel_from=1 << 21)
+@loop(parallel_from=3 << 18)
 def _backward(
     g: Array,
     q: Array,
@@ -323,9 +330,7 @@ def _differentiate(
     ones, shares = np.ones(LANES, dtype), np.full(LANES, share, dtype)
     # As forward has it, so that the scores are made again to the last bit.
     scaled = np.empty(length * size, dtype)
-    for i in range(length):
-        for e in range(size):
-            scaled[i * size + e] = q[b, i, h, e] * real(scale)
+    _copy_rows(_rows(q, b, 0, h), heads * size, length, size, real(scale), scaled, size)
     for begin in range(0, steps, LANES):
         end = min(begin + LANES, steps)
         count = end - begin
@@ -348,11 +353,15 @@ def _differentiate(
             _mask(weights, LANES, 1, first, last, begin, end, head, mask, bias, causal)
             _put(cotangents, 0.0, LANES, 1, first, last, begin, end, head, keep)
             for i in range(seen):
-                low, mean = logsumexp[head, first + i], inner[first + i]
-                for lane in range(LANES):
-                    at = np.uint64(i * LANES + lane)
-                    weight = exp(weights[at] - low)
-                    weights[at] = weight if lane < count else 0
+                low = logsumexp[head, first + i]
+                for at in range(np.uint64(i * LANES), np.uint64(i * LANES + LANES)):
+                    weights[at] -= low
+            _exponentiate(weights[: seen * LANES])
+            for i in range(seen):
+                mean = inner[first + i]
+                for at in range(np.uint64(i * LANES + count), np.uint64(i * LANES + LANES)):
+                    weights[at] = 0
+                for at in range(np.uint64(i * LANES), np.uint64(i * LANES + LANES)):
                     cotangents[at] = weights[at] * (cotangents[at] - mean)
             _put(weights, 0.0, LANES, 1, first, last, begin, end, head, keep)
             _add_products(upstream, 1, heads * width, width, seen, weights, dvalues)
@@ -363,9 +372,9 @@ def _differentiate(
         _from_lanes(dkeys, ones, count, size, _rows(dk, b, begin, h), heads * size)
         _from_lanes(dvalues, shares, count, width, _rows(dv, b, begin, h), heads * width)
     for chunk in range(chunks):
-        for i in range(length):
-            for e in range(chunk * LANES, min(size, chunk * LANES + LANES)):
-                dq[b, i, h, e] = dqueries[chunk, i * LANES + e - chunk * LANES] * real(scale)
+        left = chunk * LANES
+        into, count = _rows(dq, b, 0, h)[left:], min(LANES, size - left)
+        _copy_rows(dqueries[chunk], LANES, length, count, real(scale), into, heads * size)
 
 
 @jit()
@@ -394,11 +403,30 @@ def _to_lanes(rows: Array, step: int, count: int, size: int, factor: Any, lanes:
 
 @jit()
 def _from_lanes(lanes: Array, factor: Array, count: int, size: int, rows: Array, step: int) -> None:
-    """Write lanes, times a factor for each, back into rows."""
-    for i in range(np.uint64(count)):
-        at = i * np.uint64(step)
+    """Write lanes, times a factor for each, back into rows.
+
+    By as many lanes at a time as the few places of the cache hold that distant rows may share.
+    """
+    whole = np.uint64(count - count % SCATTERED)
+    for first in range(np.uint64(0), whole, np.uint64(SCATTERED)):
         for e in range(np.uint64(size)):
-            rows[at + e] = lanes[e * np.uint64(LANES) + i] * factor[i]
+            for lane in range(np.uint64(SCATTERED)):
+                i = first + lane
+                rows[i * np.uint64(step) + e] = lanes[e * np.uint64(LANES) + i] * factor[i]
+    for e in range(np.uint64(size)):
+        for i in range(whole, np.uint64(count)):
+            rows[i * np.uint64(step) + e] = lanes[e * np.uint64(LANES) + i] * factor[i]
+
+
+@jit()
+def _copy_rows(
+    rows: Array, step: int, count: int, size: int, factor: Any, into: Array, to_step: int
+) -> None:
+    """Write rows, times a factor, to others."""
+    for i in range(np.uint64(count)):
+        at, to = i * np.uint64(step), i * np.uint64(to_step)
+        for e in range(np.uint64(size)):
+            into[to + e] = rows[at + e] * factor
 
 
 @jit()
@@ -454,33 +482,48 @@ def _add_products(
             store(y, np.uint64(row) * lanes + lane, total)
 
 
-@jit("contract")
-def _softmax(scores: Array, rows: int, peak: Array, total: Array, part: Array) -> None:
+@jit()
+def _softmax(scores: Array, rows: int, peak: Array, total: Array) -> None:
     """Replace scores by exp(score - peak), and find their peaks and totals for each lane.
 
     A lane without a finite score has the peak 0 and the total 1.
     """
+    lanes, width = np.uint64(LANES), np.uint64(WIDTH // scores.itemsize)
+    end, one = np.uint64(rows) * lanes, scores.dtype.type(1)
     peak[:] = -np.inf
-    for j in range(rows):
-        for lane in range(LANES):
-            score = scores[np.uint64(j * LANES + lane)]
-            peak[lane] = score if score > peak[lane] else peak[lane]
+    for lane in range(np.uint64(0), lanes, width):
+        top = load(peak, lane)
+        for at in range(lane, end, lanes):
+            top = maximum(load(scores, at), top)
+        store(peak, lane, top)
     for lane in range(LANES):
         if peak[lane] == -np.inf:
             peak[lane] = 0
+    for lane in range(np.uint64(0), lanes, width):
+        top = load(peak, lane)
+        for at in range(lane, end, lanes):
+            store(scores, at, multiply_add(-one, top, load(scores, at)))
+    _exponentiate(scores[:end])
     total[:] = 0
-    for start in range(0, rows, TERMS):
-        part[:] = 0
-        for j in range(start, min(start + TERMS, rows)):
-            for lane in range(LANES):
-                at = np.uint64(j * LANES + lane)
-                scores[at] = exp(scores[at] - peak[lane])
-                part[lane] += scores[at]
-        for lane in range(LANES):
-            total[lane] += part[lane]
+    for lane in range(np.uint64(0), lanes, width):
+        whole = load(total, lane)
+        for start in range(lane, end, np.uint64(TERMS) * lanes):
+            part = load(scores, start)
+            for at in range(start + lanes, min(start + np.uint64(TERMS) * lanes, end), lanes):
+                part = multiply_add(one, load(scores, at), part)
+            whole = multiply_add(one, part, whole)
+        store(total, lane, whole)
     for lane in range(LANES):
         if total[lane] == 0:
             total[lane] = 1
+
+
+@jit()
+def _exponentiate(x: Array) -> None:
+    """Replace all numbers by their exponentials."""
+    wide()
+    for i in range(x.size):
+        x[i] = exp(x[i])
 
 
 @jit()

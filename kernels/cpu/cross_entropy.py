@@ -123,7 +123,7 @@ def soft_cross_entropy(logits: Array, target: Array) -> Any:
     return loss, dlogits
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 16)
 def _soft_rows(logits: Array, target: Array, loss: Array, dlogits: Array) -> None:
     """Fill ``loss`` and ``dlogits``, a block of rows at a time."""
     n, c = logits.shape
@@ -147,7 +147,7 @@ def _soft_block(logits: Array, target: Array, loss: Array, dlogits: Array) -> No
             dlogits[i, j] = dlogits[i, j] * scale - target[i, j]
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 16)
 def _rows(
     logits: Array,
     labels: Array,

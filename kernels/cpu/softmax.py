@@ -246,7 +246,7 @@ def _along(kind: int, x: Array, g: Array | None, axis: tuple[int, ...]) -> Any:
     return out if kind == LOGSUMEXP else out.reshape(x.shape)
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 16)
 def _slices(kind: int, x: Array, g: Array, out: Array) -> None:
     """Fill ``out`` from ``x`` and ``g``, slice by slice along axis 1 of each."""
     before, length, after = x.shape

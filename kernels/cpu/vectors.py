@@ -7,11 +7,14 @@ cost more than half of the time. These functions say what is to be a vector: ``l
 move WIDTH bytes of numbers, ``load_long`` LONG bytes, and ``multiply_add`` multiplies them by one
 number and adds. A function that calls ``wide`` has the vectors that LLVM makes in it as wide as
 these.
+move WIDTH bytes of numbers, ``multiply_add`` multiplies them by one number and adds, ``maximum``
+compares. A function that calls ``wide`` has the vectors that LLVM makes in it as wide as these.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils as untyped_cgutils
 from numba.core import extending, types
@@ -53,6 +56,11 @@ def store(array: Array, at: Any, vector: Any) -> None:
 def multiply_add(x: Any, vector: Any, total: Any) -> Any:
     """Return total + x * vector, rounded once where the CPU can do so."""
     return total + x * vector
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """Return the greater number of each place, y's where one is nan."""
+    return np.where(x > y, x, y)
 
 
 def wide() -> None:
@@ -137,6 +145,14 @@ def _multiply_add(_: Any, x: Any, vector: Any, total: Any) -> Any:
 
 
 @intrinsic
+def _maximum(_: Any, x: Any, y: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return x(x, y), generate
+
+
+@intrinsic
 def _wide(_: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         # llvmlite's own `add` knows no attribute that has a value.
@@ -190,5 +206,13 @@ def _store_in_kernels(array: Any, at: Any, vector: Any) -> Callable[..., Any]:
 def _multiply_add_in_kernels(x: Any, vector: Any, total: Any) -> Callable[..., Any]:
     def implementation(x: Any, vector: Any, total: Any) -> Any:
         return _multiply_add(x, vector, total)
+
+    return implementation
+
+
+@overload(maximum)
+def _maximum_in_kernels(x: Any, y: Any) -> Callable[..., Any]:
+    def implementation(x: Any, y: Any) -> Any:
+        return _maximum(x, y)
 
     return implementation
