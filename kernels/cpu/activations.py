@@ -6,7 +6,8 @@ functions some 2 operations, so that memory bounds them; with an exponential 25,
 Measured beside the NumPy path on one thread with AVX-512 over 100,000 float32, in cache, in parts
 of its time: relu 0.3, sigmoid and silu 0.11, elu 0.09, mish 0.08, gelu 0.06, leaky_relu 0.05; with
 the derivative relu 0.18, tanh 0.7, silu 0.13, gelu 0.06. Over 16 numbers, too, all but relu gain.
-Of tanh there is no kernel: NumPy has it vectorised as well.
+Of tanh there is no kernel: NumPy has it vectorised as well. Over 16 MB, forward and backward, gelu
+takes 1.6 times as long as copies of as many bytes, silu 1.3; beside PyTorch 1.1 and 0.95.
 """
 
 import math

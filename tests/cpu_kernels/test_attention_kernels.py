@@ -18,7 +18,7 @@ from contract import (
 
 import minigrad as mg
 
-LANES, QUERIES = cpu.attention.LANES, cpu.attention.QUERIES
+LANES, PART, QUERIES = cpu.attention.LANES, cpu.attention.PART, cpu.attention.QUERIES
 INF, NAN = np.inf, np.nan
 FORWARD, BACKWARD = "scaled_dot_product_attention", "attention_backward"
 WANTED = ("query", "key", "value")
@@ -61,7 +61,15 @@ def compare(*args, **options):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(
     "lengths",
-    [(1, 1), (1, 5), (5, 1), (LANES, LANES), (LANES + 1, LANES - 1), (QUERIES + 2, LANES + 3)],
+    [
+        (1, 1),
+        (1, 5),
+        (5, 1),
+        (LANES, LANES),
+        (LANES + 1, LANES - 1),
+        (QUERIES + 2, LANES + 3),
+        (PART + LANES + 1, 3),
+    ],
     ids=str,
 )
 def test_lengths_around_a_block(lengths, causal, dtype):
@@ -172,6 +180,13 @@ def test_declines_what_leaves_lanes_empty(lengths, rows):
     assert_declines(BACKWARD, arrays, params)
     del params["wanted"]
     assert (computed(FORWARD, arrays[2:8], params) is None) == (lengths[0] < lengths[1])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_declines_features_that_leave_the_cache(causal):
+    for make, name in ((attention_call, FORWARD), (backward_call, BACKWARD)):
+        arrays, params = make(lengths=(QUERIES, QUERIES), sizes=(512, 513), causal=causal)
+        assert_declines(name, arrays, params)
 
 
 def test_declines_other_cotangents():
