@@ -42,6 +42,7 @@ FEW, LARGE = range(8, 65), 1 << 15  # rows of x, elements of weight: where weigh
 BAND = 16  # rows of a product that are transposed at a time
 ROWS = 64  # rows of the cotangent whose sum is made in their own precision
 SHARE = 32  # the fewest rows or columns that are a thread's
+MANY = 512  # rows from which loops make the products
 
 
 def _arrays(dtype: Any, n: int) -> list[Any]:
@@ -103,7 +104,7 @@ def _dense(x: Array, weight: Array, bias: Array | None, kind: int) -> Any:
     offset = np.zeros(m, dtype) if bias is None else plain(bias)
     table, found = z.reshape(n, m), out.reshape(n, m)
     work = n * m * k
-    if _in_loops(_layer, work):
+    if _in_loops(_layer, n, work):
         product = np.empty((0, 0) if n >= m else (m, n), dtype)
         shares = _shares(n, m)
         _layer(work, plain(rows), plain(weight), offset, kind, shares, product, table, found)
@@ -117,11 +118,11 @@ def _dense(x: Array, weight: Array, bias: Array | None, kind: int) -> Any:
     return out, z
 
 
-def _in_loops(loop: Loop, work: int) -> bool:
-    """Return whether the loop makes the products, of so many terms, and not NumPy's BLAS."""
+def _in_loops(loop: Loop, n: int, work: int) -> bool:
+    """Return whether the loop makes the products of n rows and so many terms, not NumPy's BLAS."""
     if not work or not loop.pays(work):
         return False
-    return num_threads() > 1 or loop.pays(0)  # whatever the size, in warmup
+    return (n >= MANY and num_threads() > 1) or loop.pays(0)  # whatever the size, in warmup
 
 
 def _shares(n: int, m: int) -> int:
@@ -311,7 +312,7 @@ def _pulled_back(
         dweight = np.empty((m, x.shape[-1]), dtype)
     of_x = dx if dx.ndim == 2 else dx.reshape(n, by_weight.shape[1])
     work = n * m * (by_x.shape[1] + by_weight.shape[1])
-    if _in_loops(_products, work):
+    if _in_loops(_products, n, work):
         shares = _shares(n, m)
         split = dweight if n >= m else of_x  # of which each share has terms
         parts = np.empty((shares - 1, *split.shape), dtype)

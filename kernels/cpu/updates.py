@@ -237,7 +237,7 @@ def _settled(mean: Any, grad: Any) -> Any:
     return type(mean)(0) if grad == 0 and abs(mean) < np.finfo(mean).tiny else mean
 
 
-@loop(parallel_from=1 << 17)
+@loop(parallel_from=1 << 18)
 def _sgd(
     p: Array,
     g: Array,
@@ -262,7 +262,7 @@ def _sgd(
         p[i] -= rate * grad
 
 
-@loop(parallel_from=1 << 17)
+@loop(parallel_from=1 << 18)
 def _adagrad(
     p: Array,
     g: Array,
@@ -282,7 +282,7 @@ def _adagrad(
         p[i] -= rate * grad / (np.sqrt(total[i]) + epsilon)
 
 
-@loop(parallel_from=1 << 17)
+@loop(parallel_from=1 << 18)
 def _rmsprop(
     p: Array,
     g: Array,
@@ -315,7 +315,7 @@ def _rmsprop(
         p[i] -= rate * grad
 
 
-@loop(parallel_from=1 << 16)
+@loop(parallel_from=1 << 18)
 def _adam(
     p: Array,
     g: Array,
