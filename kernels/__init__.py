@@ -13,6 +13,9 @@ It knows no Tensor and no tape. It promises:
   ``NotImplemented``, with nothing changed. The reference then runs, and raises if it has to.
 - **The same bits** for the same inputs and the same number of threads.
 
+On a GPU a kernel takes the device that it runs on before its arrays, and nobody waits to hear what
+it found: it notes an error of values in the device's slot, and goes on with nan.
+
 For whoever writes one: the file opens with what it computes, how it walks memory, how much
 arithmetic that is for each byte and what was measured; the function is registered with calls that
 run all of its loops, from which tests and ``warmup`` live.

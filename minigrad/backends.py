@@ -26,26 +26,22 @@ def device_backend(
     to_numpy: Callable[[Array], Any],
     from_numpy: Callable[[Any], Array],
     synchronize: Callable[[], None],
+    kernels: Callable[[ErrorSlot], Mapping[str, Kernel]] = lambda slot: {},
 ) -> "Backend":
-    """Return a backend whose memory is not the host's: what it refuses is raised at transfers."""
+    """Return a backend whose memory is not the host's: what it refuses is raised at transfers.
+
+    `kernels` makes the table of those that note refusals in the slot themselves.
+    """
     slot = ErrorSlot(module, to_numpy)
-
-    def checked_to_numpy(array: Array) -> Any:
-        slot.check()
-        return to_numpy(array)
-
-    def checked_synchronize() -> None:
-        synchronize()
-        slot.check()
-
     return Backend(
         name,
         device,
         array_type,
         Namespace(module, scatter_add_of(module), slot.refuse, lenient=True),
-        to_numpy=checked_to_numpy,
+        kernels(slot),
+        to_numpy=slot.checked(to_numpy),
         from_numpy=from_numpy,
-        synchronize=checked_synchronize,
+        synchronize=slot.checked(synchronize),
     )
 
 
@@ -116,6 +112,7 @@ def _load_cupy() -> Backend:
         to_numpy=cupy.asnumpy,
         from_numpy=cupy.asarray,
         synchronize=lambda: cupy.cuda.get_current_stream().synchronize(),
+        kernels=importlib.import_module("minigrad.kernels.gpu").on_cupy,
     )
 
 

@@ -36,12 +36,34 @@ class ErrorSlot:
         xp = self._module
         if not bad.size:
             return
-        code = self._messages.setdefault((what, error, bad.shape), len(self._messages))
+        code = self._code(what, error, bad.shape)
         bad, values = xp.reshape(bad, (-1,)), xp.reshape(values, (-1,))
         at = xp.argmax(bad)
         entry = [bad[at], xp.full((), code, dtype=np.int64), at, values[at]]
         noted = xp.stack([xp.astype(number, np.int64) for number in entry])
         self._slot = noted if self._slot is None else xp.where(self._slot[:1], self._slot, noted)
+
+    def place(self, what: str, shape: tuple[int, ...]) -> tuple[Any, int]:
+        """Return the memory of what was found, and the code of a message, for a kernel to write.
+
+        It writes unless something was found before. The error is a ValueError.
+        """
+        if self._slot is None:
+            self._slot = self._module.zeros((4,), dtype=np.int64)
+        return self._slot, self._code(what, ValueError, shape)
+
+    def _code(self, what: str, error: type[Exception], shape: tuple[int, ...]) -> int:
+        return self._messages.setdefault((what, error, shape), len(self._messages))
+
+    def checked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that waits for the device, which raises what was noted there."""
+
+        def call(*args: Any) -> Any:
+            found = function(*args)
+            self.check()
+            return found
+
+        return call
 
     def check(self) -> None:
         """Raise the error for what was noted since the last check."""

@@ -263,14 +263,15 @@ MODULE.add.at = add_at
 MODULE.add.reduce = MODULE.sum
 
 
-def load():
+def load(name="strict", **options):
     """Return the backend; `backends.register("strict", load)` makes it known."""
     return backends.device_backend(
-        "strict",
-        "strict:0",
+        name,
+        f"{name}:0",
         MODULE,
         StrictArray,
         to_numpy=lambda array: array._host.copy(),
         from_numpy=lambda array: StrictArray(np.array(array)),
         synchronize=lambda: None,
+        **options,
     )

@@ -1,0 +1,13 @@
+"""Kernels for NVIDIA GPUs: CUDA C sources and, beside each, what launches them through CuPy.
+
+Importing this package needs no CuPy and no GPU. A source (.cu) compiles alone, with NVRTC at the
+first launch of one of its functions; CuPy keeps what it compiled on disk, by the text of the source
+and the card's architecture. The tests run the same sources and launchers on the CPU.
+"""
+
+from . import cross_entropy as cross_entropy
+from .launcher import CALLS as CALLS
+from .launcher import KERNELS as KERNELS
+from .launcher import Device as Device
+from .launcher import on_cupy as on_cupy
+from .launcher import table as table

@@ -1,0 +1,170 @@
+"""Every GPU kernel by its contract, run on the CPU and compared with its reference."""
+
+import inspect
+from functools import partial
+from pathlib import Path
+
+import emulator
+import numpy as np
+import pytest
+from strict import StrictArray
+from test_ops import CASES, DIFFERENTIABLE, ROWS, assert_close, gradients, of_free, run, tensors
+
+from minigrad import backends
+from minigrad.engine import TABLE
+from minigrad.kernels import gpu
+from minigrad.kernels.gpu import launcher
+from minigrad.ops.fused import FORMULAS
+
+OPS = {**TABLE, **FORMULAS}
+XP = backends.get("numpy").xp
+TOLERANCE = {np.float32: 2e-6, np.float64: 1e-14}
+SOURCES = sorted(file.stem for file in Path(launcher.__file__).parent.glob("*.cu"))
+
+kernels = pytest.mark.parametrize("name", sorted(gpu.KERNELS))
+floats = pytest.mark.parametrize("dtype", list(TOLERANCE))
+
+
+def results_of(name, function, arrays, params):
+    """Return what a call makes and changes."""
+    made = function(*arrays, **params)
+    made = made if isinstance(made, tuple) else () if made is None else (made,)
+    changed = [arrays[i] for i in OPS[name].written(len(arrays))]
+    return [*made, *(a for a in changed if a is not None)]
+
+
+def computed(backend, name, arrays, params):
+    """Return what a kernel makes and changes, having checked that it changes nothing else.
+
+    None if it declined.
+    """
+    given = [None if a is None else StrictArray(a) for a in arrays]
+    before = [None if a is None else a.copy() for a in arrays]
+    declined = False
+
+    def kernel(*arrays, **params):
+        nonlocal declined
+        made = backend.kernels[name](*arrays, **params)
+        declined = made is NotImplemented
+        return None if declined else made
+
+    results = [a._host for a in results_of(name, kernel, given, params)]
+    for i, (array, old) in enumerate(zip(arrays, before, strict=True)):
+        if array is not None and (declined or i not in OPS[name].written(len(arrays))):
+            np.testing.assert_array_equal(array, old)
+    return None if declined else results
+
+
+def referenced(name, arrays, params):
+    """Return what the op's forward makes and changes, given copies."""
+    copies = [None if a is None else a.copy() for a in arrays]
+    with np.errstate(all="ignore"):  # a GPU reports no floating-point errors
+        found = results_of(name, partial(OPS[name].forward, XP), copies, params)
+    return [np.asarray(array) for array in found]
+
+
+def assert_same(found, wanted, dtype):
+    assert len(found) == len(wanted)
+    for x, y in zip(found, wanted, strict=True):
+        assert (x.dtype, x.shape) == (y.dtype, y.shape)
+        np.testing.assert_allclose(x, y, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@kernels
+def test_a_kernel_is_called_like_its_reference(name):
+    def names_and_kinds(function):
+        return [(p.name, p.kind) for p in inspect.signature(function).parameters.values()]
+
+    assert names_and_kinds(gpu.KERNELS[name])[1:] == names_and_kinds(OPS[name].forward)[1:]
+
+
+@kernels
+@floats
+@pytest.mark.parametrize("n", [0, 1, 31, 33, 257, 1001])
+def test_every_length_in_either_order_of_threads(name, n, dtype, emulated, device, monkeypatch):
+    for number, (arrays, params) in enumerate(gpu.CALLS[name](dtype, n)):
+        wanted = referenced(name, arrays, params)
+        again = list(gpu.CALLS[name](dtype, n))[number][0]
+        found = computed(emulated, name, arrays, params)
+        assert_same(found, wanted, dtype)
+        with monkeypatch.context() as patch:
+            patch.setattr(device, "backwards", True)
+            other = computed(emulated, name, again, params)
+        assert [x.tobytes() for x in found] == [x.tobytes() for x in other]
+
+
+LAYOUTS = {
+    "fortran": np.asfortranarray,
+    "strided": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "reversed": lambda x: x[::-1].copy()[::-1],
+    "broadcast": lambda x: np.broadcast_to(x[:1], x.shape),
+    # Contiguous, but no vector starts where it does.
+    "shifted": lambda x: np.concatenate([x.ravel()[:1], x.ravel()])[1:].reshape(x.shape),
+}
+
+
+@kernels
+@floats
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_of_each_input(name, layout, dtype, emulated):
+    for number, (plain, params) in enumerate(gpu.CALLS[name](dtype, 5)):
+        for i, array in enumerate(plain):
+            if array is not None and array.ndim:
+                arrays = list(gpu.CALLS[name](dtype, 5))[number][0]
+                arrays[i] = LAYOUTS[layout](array)
+                wanted = referenced(name, arrays, params)
+                found = computed(emulated, name, arrays, params)
+                if found is None:
+                    assert i in OPS[name].written(len(arrays))
+                else:
+                    assert_same(found, wanted, dtype)
+
+
+@kernels
+@pytest.mark.parametrize("dtype", [np.float16, np.complex64])
+def test_declines_other_dtypes(name, dtype, emulated, device):
+    for arrays, params in gpu.CALLS[name](dtype, 5):
+        assert computed(emulated, name, arrays, params) is None
+    assert not device.launched
+
+
+@pytest.mark.skipif(bool(emulator.MISSING), reason=emulator.MISSING)
+def test_the_calls_launch_every_function_of_every_source(emulated, device):
+    assert SOURCES
+    for name in gpu.KERNELS:
+        for dtype in TOLERANCE:
+            for arrays, params in gpu.CALLS[name](dtype, 5):
+                computed(emulated, name, arrays, params)
+    written = [f for source in SOURCES for f in emulator.functions_of(launcher.source_of(source))]
+    assert sorted(written) == sorted(set(device.launched))
+
+
+def with_kernels(pairs):
+    """Return those of rows that have a GPU kernel, forward or of their derivative."""
+    return [(name, case) for name, case in pairs if {name, f"{name}_backward"} & set(gpu.KERNELS)]
+
+
+@pytest.mark.parametrize(("name", "case"), with_kernels(CASES), ids=str)
+@floats
+def test_the_sample_table(name, case, dtype, emulated):
+    found, wanted = (
+        [t.numpy() for t in (*xs, *run(ROWS[name], xs, case.params, None)) if t is not None]
+        for backend in (emulated, backends.get("numpy"))
+        for xs in [tensors(case.arrays(dtype), backend)]
+    )
+    for x, y in zip(found, wanted, strict=True):
+        assert x.dtype == y.dtype
+        assert_close(x, y, np.dtype(dtype))
+
+
+@pytest.mark.parametrize(("name", "case"), with_kernels(DIFFERENTIABLE), ids=str)
+@floats
+def test_derivatives_of_the_sample_table(name, case, dtype, emulated):
+    found, wanted = (
+        [g.numpy() for g in gradients(*of_free(name, case, xs, backend))]
+        for backend in (emulated, backends.get("numpy"))
+        for xs in [tensors(case.arrays(dtype), backend)]
+    )
+    for x, y in zip(found, wanted, strict=True):
+        assert x.dtype == y.dtype
+        assert_close(x, y, np.dtype(dtype))
