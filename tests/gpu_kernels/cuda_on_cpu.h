@@ -21,6 +21,7 @@
 #define __device__
 #define __host__
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __shared__ thread_local  // one for all fibres, which are of one thread
 
 struct dim3 {

@@ -12,11 +12,16 @@ SOURCES = sorted(Path(launcher.__file__).parent.glob("*.cu"))
 
 
 def nvrtc():
-    """Return NVRTC's library, or None where no pip package of NVIDIA's has brought it."""
+    """Return the newest NVRTC that a pip package of NVIDIA's has brought, or None."""
     package = importlib.util.find_spec("nvidia")
     folders = map(Path, package.submodule_search_locations or [] if package else [])
-    found = sorted(lib for folder in folders for lib in folder.glob("*/lib/libnvrtc.so.[0-9]*"))
-    return ctypes.CDLL(str(found[-1])) if found else None
+    found = [lib for folder in folders for lib in folder.glob("*/lib/libnvrtc.so.[0-9]*")]
+    if not found:
+        return None
+    newest = max(found, key=lambda lib: lib.name)
+    for builtins in newest.parent.glob("libnvrtc-builtins.so*"):  # where it would not look itself
+        ctypes.CDLL(str(builtins))
+    return ctypes.CDLL(str(newest))
 
 
 NVRTC = nvrtc()
