@@ -1,0 +1,68 @@
+"""Layer norm and RMS norm on the GPU: extremes, and what is left to the reference."""
+
+import numpy as np
+import pytest
+from test_gpu_contract import assert_same, computed, referenced
+
+import minigrad as mg
+
+PARAMS = {"axis": (1,), "eps": 1e-5}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [3.0, 3.0, 3.0],
+        [1e6, 1e6 + 1, 1e6 + 2],
+        [1e30, -1e30, 0.0],
+        [np.nan, 1.0, 2.0],
+        [np.inf, 1.0, 2.0],
+        [1.0, -np.inf, 2.0],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["normalize", "rms_normalize"])
+def test_extremes_are_as_in_the_reference(name, row, emulated):
+    arrays = [np.array([row, [0.5, 1.0, 2.0]], np.float32)]
+    found = computed(emulated, name, arrays, PARAMS)
+    assert_same(found, referenced(name, arrays, PARAMS), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "weights"),
+    [
+        ((2, 4097), (1,), None),
+        ((2, 3, 4), (1,), None),
+        ((2, 3, 4), (0,), None),
+        ((2, 3, 4), (1, 2), (3, 1)),
+        ((2, 3, 4), (1, 2), (4,)),
+        ((2, 3, 4), (2,), (3, 4)),
+    ],
+)
+def test_declines(shape, axis, weights, emulated):
+    x = np.ones(shape, np.float32)
+    weight = None if weights is None else np.ones(weights, np.float32)
+    params = {"axis": axis, "eps": 0.1}
+    assert computed(emulated, "normalize", [x, weight, None], params) is None
+
+
+def test_weights_of_more_axes(emulated):
+    arrays = [np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.ones((1, 3, 4), np.float32)]
+    params = {"axis": (2, 1), "eps": 0.1}
+    assert_same(
+        computed(emulated, "rms_normalize", arrays, params),
+        referenced("rms_normalize", arrays, params),
+        np.float32,
+    )
+
+
+def test_launches_of_a_layer(emulated, device):
+    layer = mg.nn.LayerNorm(8).to("emulated")
+    x = mg.tensor(np.ones((4, 8), np.float32), backend=emulated)
+    layer(x).sum().backward()
+    assert device.launched == [
+        "normalize_float_short",
+        "normalize_backward_float_short",
+        "add_up_float",
+    ]
+    assert layer.bias.grad.numpy().tolist() == [4] * 8
