@@ -123,8 +123,9 @@ def test_every_layout_of_each_input(name, layout, dtype, emulated):
 @pytest.mark.parametrize("dtype", [np.float16, np.complex64])
 def test_declines_other_dtypes(name, dtype, emulated, device):
     for arrays, params in gpu.CALLS[name](dtype, 5):
-        assert computed(emulated, name, arrays, params) is None
-    assert not device.launched
+        if any(a is not None and a.dtype == dtype for a in arrays):
+            assert computed(emulated, name, arrays, params) is None
+            assert not device.launched
 
 
 @pytest.mark.skipif(bool(emulator.MISSING), reason=emulator.MISSING)
