@@ -8,6 +8,7 @@ and the card's architecture. The tests run the same sources and launchers on the
 from . import cross_entropy as cross_entropy
 from . import normalization as normalization
 from . import philox as philox
+from . import softmax as softmax
 from . import updates as updates
 from .launcher import CALLS as CALLS
 from .launcher import KERNELS as KERNELS
