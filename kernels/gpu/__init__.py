@@ -5,6 +5,7 @@ first launch of one of its functions; CuPy keeps what it compiled on disk, by th
 and the card's architecture. The tests run the same sources and launchers on the CPU.
 """
 
+from . import activations as activations
 from . import cross_entropy as cross_entropy
 from . import normalization as normalization
 from . import philox as philox

@@ -5,8 +5,8 @@
 // often the row is gone through for its mean, its squared deviations and its result. That is some
 // 10 operations for 8 bytes of float32 forward and for 12 backward: memory sets the pace. Backward,
 // each thread adds up, over the rows of its group, what the weights of its columns get, and writes
-// that once; a second launch adds up the groups in their order, in float64. It reads 2 numbers for
-// the 192 that 64 rows move.
+// that once; a second launch, of sums.cu, adds up the groups: 2 numbers for the 192 that 64 rows
+// move.
 //
 // Not measured yet on a card.
 
@@ -127,24 +127,6 @@ __device__ void backward(const T* g, const T* x, const T* weight, const T* mean,
     }
 }
 
-// Adds up (count, 2, c) over the first axis: 32 columns a block, 8 threads each.
-template <class T>
-__device__ void add_up(const T* parts, long long count, long long c, T* dweight, T* dbias) {
-    constexpr int SLICES = THREADS / 32;
-    __shared__ double sums[SLICES][32];
-    const int lane = threadIdx.x % 32, slice = threadIdx.x / 32;
-    const long long column = (long long)blockIdx.x * 32 + lane;
-    double sum = 0;
-    if (column < 2 * c)
-        for (long long i = slice; i < count; i += SLICES) sum += parts[i * 2 * c + column];
-    sums[slice][lane] = sum;
-    __syncthreads();
-    if (slice || column >= 2 * c) return;
-    for (int i = 1; i < SLICES; ++i) sum += sums[i][lane];
-    if (column < c && dweight) dweight[column] = T(sum);
-    if (column >= c && dbias) dbias[column - c] = T(sum);
-}
-
 #define NORMS(T, SIZE, WARPS, ITEMS)                                                               \
     extern "C" __global__ void __launch_bounds__(THREADS) normalize_##T##_##SIZE(                  \
         const T* x, const T* weight, const T* bias, long long rows, long long c, T eps, T* out,    \
@@ -167,17 +149,9 @@ __device__ void add_up(const T* parts, long long count, long long c, T* dweight,
         backward<T, WARPS, ITEMS, false>(g, x, weight, mean, var, rows, int(c), eps, dx, parts);   \
     }
 
-#define ADD_UP(T)                                                                                  \
-    extern "C" __global__ void __launch_bounds__(THREADS) add_up_##T(                              \
-        const T* parts, long long count, long long c, T* dweight, T* dbias) {                      \
-        add_up(parts, count, c, dweight, dbias);                                                   \
-    }
-
 NORMS(float, short, 1, 4)
 NORMS(float, usual, 8, 4)
 NORMS(float, long, 8, 16)
 NORMS(double, short, 1, 4)
 NORMS(double, usual, 8, 4)
 NORMS(double, long, 8, 16)
-ADD_UP(float)
-ADD_UP(double)

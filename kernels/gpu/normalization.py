@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .launcher import FLOATS, NAMES, Array, Call, Device, kernel, plain
+from .sums import add_up
 
 THREADS = 256  # of a block, as in the source
 # By what functions are called: the warps that have a row, and how long it may be.
@@ -235,7 +236,7 @@ def _backward(
     blocks = min(max(-(-rows.number // rows.groups), 1), most)
     parts = None
     if dweight is not None or dbias is not None:
-        parts = device.empty((blocks * rows.groups, 2, rows.length), dtype)
+        parts = device.empty((blocks * rows.groups, 2 * rows.length), dtype)
     device.launch(
         "normalization",
         f"{name}_{NAMES[dtype]}_{rows.size}",
@@ -252,10 +253,6 @@ def _backward(
         found.get("x"),
         parts,
     )
-    if parts is not None and rows.length:
-        count, columns = blocks * rows.groups, 2 * rows.length
-        device.launch(
-            *("normalization", f"add_up_{NAMES[dtype]}", -(-columns // 32), THREADS),
-            *(parts, count, rows.length, dweight, dbias),
-        )
+    if parts is not None:
+        add_up(device, parts, rows.length, dweight, dbias)
     return tuple([found[key] for key in wanted])

@@ -292,6 +292,6 @@ inline float exp(float x) { return expf(x); }
 inline float log(float x) { return logf(x); }
 inline float sqrt(float x) { return sqrtf(x); }
 inline float tanh(float x) { return tanhf(x); }
-inline float erf(float x) { return erff(x); }
+inline float erfc(float x) { return erfcf(x); }
 inline float pow(float x, float y) { return powf(x, y); }
 inline float fabs(float x) { return fabsf(x); }
