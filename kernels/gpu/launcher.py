@@ -1,6 +1,7 @@
 """How GPU kernels are registered, and what they ask of the device that their arrays are on."""
 
 import importlib
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
@@ -112,7 +113,7 @@ class _Cupy(Device):
         self.cupy: Any = importlib.import_module("cupy")
         self.functions: dict[tuple[str, str], Any] = {}
         self.modules: dict[str, Any] = {}
-        self.counters: dict[int, Array] = {}
+        self.counters: dict[tuple[int, int], Array] = {}
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.cupy.empty(shape, dtype)
@@ -121,10 +122,11 @@ class _Cupy(Device):
         return int(array.data.ptr)
 
     def counter(self) -> Array:
-        stream = self.cupy.cuda.get_current_stream().ptr
-        if stream not in self.counters:
-            self.counters[stream] = self.cupy.zeros((), np.uint32)
-        return self.counters[stream]
+        # Of the thread as well: the default stream can be one for each under a single address.
+        place = self.cupy.cuda.get_current_stream().ptr, threading.get_ident()
+        if place not in self.counters:
+            self.counters[place] = self.cupy.zeros((), np.uint32)
+        return self.counters[place]
 
     def launch(self, source: str, function: str, blocks: int, threads: int, *args: Any) -> None:
         found = self.functions.get((source, function))
