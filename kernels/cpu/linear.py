@@ -320,8 +320,7 @@ def _pulled_back(
         turned = none if n >= m else np.empty((m, n), dtype)
         given = plain(by_x), plain(by_weight), turned
         _products(work, *of_g, sums, *given, of_x, dweight, parts)
-        if parts.size:
-            _add_parts(parts.size, parts, split)
+        _add_parts(parts.size, parts, split)
         total = sums.sum(axis=0)
     else:
         total = np.zeros(summed)
