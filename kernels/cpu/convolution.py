@@ -30,7 +30,7 @@ from .windows import OVERLAPPING, Pair, pair, seen, steps
 
 BLOCK = 1 << 16  # numbers of images, or of columns, that are made at a time
 WINDOWS = 1 << 10  # that are computed at a time
-SUMMED = 1 << 8  # windows whose products are added up in their own dtype
+SUMMED = 1 << 7  # windows whose products are added up in their own dtype: to 1e-6, if all are alike
 MANY = 48  # windows from which products read images and not columns
 TILE = 8  # sums, each a vector, that stay in registers
 TURNED = 32  # windows whose channels are brought side by side while they are near
