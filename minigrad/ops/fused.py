@@ -43,7 +43,7 @@ def fused(
     @wraps(formula)
     def rule(*values: Any) -> Any:
         tensors, params = values[:count], dict(zip(keywords, values[count:], strict=True))
-        # Any of them may be Numba's, of which a cotangent from outside need not be one.
+        # A cotangent from outside may be on another backend of the host than what was kept.
         known = any(t is not None and name in t.backend.kernels for t in tensors)
         if tensors[0] is None or not known or is_grad_enabled():
             return formula(*tensors, **params)
