@@ -530,16 +530,30 @@ def of_jax() -> Build:
 # Yardsticks, built from a case, its arrays and the number of threads
 
 
-@cache
-def copy_loop(threads: int) -> Callable[[Any, Any], None]:
+def compiled(threads: int, body: Callable[..., None]) -> Callable[..., None]:
+    """Compile a loop; its threads start and lie as those of the kernels do."""
     import numba
 
-    @numba.njit(error_model="numpy", parallel=threads > 1)
+    from minigrad.kernels.cpu import compiler
+
+    made: Callable[..., None] = numba.njit(error_model="numpy", parallel=threads > 1)(body)
+
+    def run(*args: Any) -> None:
+        compiler.part(threads)
+        made(*args)
+
+    return run
+
+
+@cache
+def copy_loop(threads: int) -> Callable[..., None]:
+    from numba import prange
+
     def loop(source: Any, out: Any) -> None:
-        for i in numba.prange(source.size):
+        for i in prange(source.size):
             out[i] = source[i]
 
-    return loop
+    return compiled(threads, loop)
 
 
 def copied(case: Case | Update, arrays: list[Any], threads: int) -> Callable[[], Any]:
@@ -549,22 +563,19 @@ def copied(case: Case | Update, arrays: list[Any], threads: int) -> Callable[[],
 
 @cache
 def update_loop(formula: Callable[[Any], Any], states: int, threads: int) -> Callable[..., None]:
-    import numba
+    from numba import njit, prange
 
-    element = numba.njit(error_model="numpy")(formula(np.sqrt))
-    compiled = numba.njit(error_model="numpy", parallel=threads > 1)
+    element = njit(error_model="numpy")(formula(np.sqrt))
 
-    @compiled
     def with_one(p: Any, g: Any, m: Any) -> None:
-        for i in numba.prange(p.size):
+        for i in prange(p.size):
             p[i], m[i] = element(p[i], g[i], m[i])
 
-    @compiled
     def with_two(p: Any, g: Any, m: Any, v: Any) -> None:
-        for i in numba.prange(p.size):
+        for i in prange(p.size):
             p[i], m[i], v[i] = element(p[i], g[i], m[i], v[i])
 
-    return with_one if states == 1 else with_two
+    return compiled(threads, with_one if states == 1 else with_two)
 
 
 def bare_loop(update: Update, arrays: list[Any], threads: int) -> Callable[[], Any]:
@@ -625,11 +636,7 @@ def contestant(name: str, threads: int) -> tuple[Callable[[str], Callable[[], An
 
     Those of the yardsticks are `TITLE|YARDSTICK`.
     """
-    if name == YARDSTICK:
-        import numba
-
-        numba.config.THREADING_LAYER = "workqueue"  # as the kernels have it
-    else:
+    if name != YARDSTICK:
         makers = {"torch": partial(of_torch, threads), "jax": of_jax}
         build = makers.get(name, partial(of_minigrad, name))()
 

@@ -35,6 +35,7 @@ from .normalization import (
 
 ROW = 30  # numbers that NumPy reduces in the time it takes to start on a row
 NARROW = 32  # columns, fewer of which in a long float32 matrix are summed faster by BLAS
+PIECE = 1 << 16  # numbers of a single long row that are one thread's work
 FEW = 16  # numbers in each of several matrices, with fewer of which starting on it takes too long
 
 _add_all: Any = np.add.reduce
@@ -141,7 +142,12 @@ def _total(x: Array, axis: tuple[int, ...], keepdims: bool, divided: bool = Fals
     if plan is None:
         return NotImplemented
     run, work, view, flat, out, count = plan
-    run(work, view, float(count) if divided else 1.0, flat)
+    divisor = float(count) if divided else 1.0
+    if view.shape[:2] == (1, 1) and run is _row_sums and _piece_sums.pays(work):
+        sums = np.empty(-(-count // PIECE))
+        _piece_sums(work, view, sums)
+        work, view = sums.size, sums.reshape(1, 1, -1)
+    run(work, view, divisor, flat)
     return out
 
 
@@ -270,6 +276,16 @@ def _row_sums(x: Array, divisor: float, out: Array) -> None:
                 stop = min(start + BLOCK, length)
                 total += sum_less(x, i, row, start, stop, x.dtype.type(0))
         out[row] = total / divisor
+
+
+@loop(parallel_from=1 << 19, pays_from=1 << 19)
+def _piece_sums(x: Array, sums: Array) -> None:
+    """Fill ``sums`` with those of the pieces of the only row."""
+    for piece in prange(sums.size):
+        total, end = 0.0, min((piece + 1) * PIECE, x.size)
+        for start in range(piece * PIECE, end, BLOCK):
+            total += sum_less(x, 0, 0, start, min(start + BLOCK, end), x.dtype.type(0))
+        sums[piece] = total
 
 
 @loop(parallel_from=1 << 19, pays_from=10_000)

@@ -35,6 +35,26 @@ def test_a_loop_is_serial_while_another_is_parallel(two_faced, monkeypatch):
     assert two_faced(10) == ("within", "serial")
 
 
+def test_threads_are_kept_off_the_core_that_starts_them(two_faced, monkeypatch):
+    core, kept = 3, []
+    monkeypatch.setattr(compiler, "_here", compiler._Here())
+    monkeypatch.setattr(compiler, "_current_core", lambda: core)
+    monkeypatch.setattr(compiler, "_identify", lambda out: out.fill(7))
+    monkeypatch.setattr(compiler.os, "sched_getaffinity", lambda _: {1, 3, 5}, raising=False)
+    monkeypatch.setattr(
+        compiler.os, "sched_setaffinity", lambda *args: kept.append(args), raising=False
+    )
+    two_faced(10)
+    two_faced(10)
+    core = 5
+    two_faced(10)
+    assert kept == [(7, {1, 5}), (7, {1, 3})]
+    core = 1
+    monkeypatch.setattr(compiler.os, "sched_getaffinity", lambda _: {1})
+    two_faced(10)
+    assert len(kept) == 2  # there are fewer cores than threads
+
+
 def test_a_loop_that_fails_lets_the_next_be_parallel(two_faced, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(two_faced, "parallel", lambda: 1 / 0)

@@ -98,13 +98,24 @@ def test_the_variance_of_large_numbers_close_together(axes, dtype):
 
 
 @floats
-@pytest.mark.parametrize("axis", [0, 1])
-def test_the_error_of_a_sum_does_not_grow_with_its_length(axis, dtype):
-    n = 300_000 if COMPILED else 300
-    x = np.full((n, 2) if axis == 0 else (2, n), 1.1, dtype)
+@pytest.mark.parametrize(("axis", "width"), [(0, 2), (1, 2), (1, 1)])
+def test_the_error_of_a_sum_does_not_grow_with_its_length(axis, width, dtype):
+    n = (300_000 if width > 1 else 700_000) if COMPILED else 300
+    x = np.full((n, width) if axis == 0 else (width, n), 1.1, dtype)
     wanted = math.fsum([float(dtype(1.1))] * n)
     (found,) = computed("sum", [x], dict(axis=(axis,), keepdims=False))
     np.testing.assert_allclose(found, wanted, rtol=8 * TOLERANCE[dtype])
+
+
+@floats
+@pytest.mark.parametrize("name", ["sum", "mean"])
+def test_a_single_row_is_summed_in_pieces(name, dtype, monkeypatch):
+    monkeypatch.setattr(reductions._piece_sums, "pays_from", 0)
+    if not COMPILED:
+        monkeypatch.setattr(reductions, "PIECE", 8)
+    x = random(2 * reductions.PIECE + 5, dtype=dtype).reshape(1, -1)
+    call = name, [x], dict(axis=(0, 1), keepdims=False)
+    assert_close(computed(*call), referenced(*call), dtype)
 
 
 DECLINED = [
