@@ -177,7 +177,9 @@ class Loop:
         self.serial = jit(*fastmath)(body)
         self.parallel = jit(*fastmath, parallel=True)(twin)
         self.parallel_from, self.pays_from = parallel_from, pays_from
-        self.scope: AbstractContextManager[Any] = one_blas_thread if blas else nullcontext()
+        self.scope: AbstractContextManager[Any] = (
+            _one_blas_thread_in_loops if blas else nullcontext()
+        )
         LOOPS.append(self)
 
     def pays(self, work: int) -> bool:
@@ -217,20 +219,21 @@ def loop(
 
 
 class _OneBlasThread:
-    """Keeps the BLAS of compiled loops to one thread while any of them runs.
+    """Keeps the BLAS of some package to one thread while anybody is inside.
 
-    It is SciPy's, which Numba calls for np.dot. NumPy's is another, but where both are built on the
-    system's; its threads go on spinning for milliseconds where parallel loops want to run.
+    BLAS's threads go on spinning for up to 30 ms where parallel loops want to run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self.found: tuple[Any, ...] | None = None
         self.lock, self.inside, self.usual = threading.Lock(), 0, (0,)
 
     def __enter__(self) -> None:
         with self.lock:
             if not self.inside:
-                libraries = _blas_of_loops()
-                self.usual = tuple([library.num_threads for library in libraries])
+                libraries = self.libraries()
+                self.usual = tuple([library.get_num_threads() for library in libraries])
                 for library in libraries:
                     library.set_num_threads(1)
             self.inside += 1
@@ -242,7 +245,7 @@ class _OneBlasThread:
                 self.restore()
 
     def restore(self) -> None:
-        for library, count in zip(_blas_of_loops(), self.usual, strict=True):
+        for library, count in zip(self.libraries(), self.usual, strict=True):
             library.set_num_threads(count)
 
     def renew(self) -> None:
@@ -251,15 +254,19 @@ class _OneBlasThread:
             self.restore()
         self.lock, self.inside = threading.Lock(), 0
 
+    def libraries(self) -> tuple[Any, ...]:
+        """Return those that the package brought, or all where it uses the system's."""
+        if self.found is None:
+            importlib.import_module(self.package)
+            blas = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+            name = self.package.partition(".")[0]
+            own = [library for library in blas if f"{name}.libs" in library.filepath]
+            self.found = tuple(own or blas)
+        return self.found
 
-one_blas_thread = _OneBlasThread()
 
-
-@cache
-def _blas_of_loops() -> tuple[Any, ...]:
-    importlib.import_module("scipy.linalg.cython_blas")
-    found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-    return tuple([x for x in found if "scipy.libs" in x.filepath] or found)
+one_blas_thread = _OneBlasThread("numpy")
+_one_blas_thread_in_loops = _OneBlasThread("scipy.linalg.cython_blas")  # which Numba calls
 
 
 def num_threads() -> int:
@@ -323,6 +330,7 @@ def _after_fork() -> None:
     global _parallel_lock, _forked
     _parallel_lock = threading.Lock()
     one_blas_thread.renew()
+    _one_blas_thread_in_loops.renew()
     with suppress(ValueError):  # no threads yet
         _forked = _forked or cast(Any, numba).threading_layer() == "omp"
 

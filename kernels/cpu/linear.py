@@ -9,8 +9,10 @@ the passes are one to some twenty: bound by memory.
 With several threads each makes the products of its own share inside the loop, of d's rows or, if
 these are fewer, of its columns, which are weight's rows: cutting the longer axis leaves the least
 to be packed by each thread. The result that sums over that axis, dweight or dx, is added up from
-one part of each share. Small products, and on one thread all, are made by NumPy's BLAS. It is newer
-than SciPy's, which loops call, and needs 0.7 of its time for dx of 32 rows.
+one part of each share. Fewer rows, and on one thread all, are left to NumPy's BLAS. It is newer
+than SciPy's, which loops call, and needs 0.7 of its time for dx of 32 rows. Little products are
+made on one thread, though they took 0.75 to 0.95 of their time on two: after one, BLAS's thread
+spins for 30 ms where loops want theirs. A step of a small convolutional net took half as long.
 
 For few rows BLAS takes 0.5 to 0.9 of the time for ``weight @ x.T`` that it takes for ``x @
 weight.T``; then the result is transposed, in cache. A product with a single row is an outer
@@ -25,12 +27,25 @@ other programs were running, a training step of a small perceptron took 0.1 to 0
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from .activations import GELU, RELU, SIGMOID, SILU, TANH
-from .compiler import FLOATS, Array, Call, Loop, jit, kernel, loop, num_threads, plain, prange
+from .compiler import (
+    FLOATS,
+    Array,
+    Call,
+    Loop,
+    jit,
+    kernel,
+    loop,
+    num_threads,
+    one_blas_thread,
+    plain,
+    prange,
+)
 from .elementary import gelu, gelu_slope, sigmoid, silu, silu_slope, tanh
 from .vectors import wide
 
@@ -43,6 +58,8 @@ BAND = 16  # rows of a product that are transposed at a time
 ROWS = 64  # rows of the cotangent whose sum is made in their own precision
 SHARE = 32  # the fewest rows or columns that are a thread's
 MANY = 512  # rows from which loops make the products
+ALONE = 1 << 18  # terms up to which OpenBLAS has one thread by itself
+LITTLE = 1 << 22  # terms from which more pay
 
 
 def _arrays(dtype: Any, n: int) -> list[Any]:
@@ -109,10 +126,11 @@ def _dense(x: Array, weight: Array, bias: Array | None, kind: int) -> Any:
         shares = _shares(n, m)
         _layer(work, plain(rows), plain(weight), offset, kind, shares, product, table, found)
         return out, z
-    if n in FEW and weight.size >= LARGE:
-        _transpose(np.matmul(weight, rows.T), table, 0, n, 0, m)
-    else:
-        np.matmul(rows, weight.T, out=table)
+    with _threads(work):
+        if n in FEW and weight.size >= LARGE:
+            _transpose(np.matmul(weight, rows.T), table, 0, n, 0, m)
+        else:
+            np.matmul(rows, weight.T, out=table)
     if bias is not None or kind != NONE:
         _finish(offset, kind, table, found, 0, n, 0, m)
     return out, z
@@ -123,6 +141,12 @@ def _in_loops(loop: Loop, n: int, work: int) -> bool:
     if not work or not loop.pays(work):
         return False
     return (n >= MANY and num_threads() > 1) or loop.pays(0)  # whatever the size, in warmup
+
+
+def _threads(work: int) -> AbstractContextManager[None]:
+    """Return within what NumPy's BLAS makes products of so many terms."""
+    little = ALONE <= work < LITTLE and num_threads() > 1
+    return one_blas_thread if little else nullcontext()
 
 
 def _shares(n: int, m: int) -> int:
@@ -326,10 +350,11 @@ def _pulled_back(
         total = np.zeros(summed)
         if summed or of is not None:
             _slopes(*of_g, total, 0, n, 0, m)
-        if dx is not none:
-            np.matmul(d, by_weight, out=of_x)
-        if dweight is not none:
-            (np.multiply if n == 1 else np.matmul)(d.T, by_x, out=dweight)
+        with _threads(work):
+            if dx is not none:
+                np.matmul(d, by_weight, out=of_x)
+            if dweight is not none:
+                (np.multiply if n == 1 else np.matmul)(d.T, by_x, out=dweight)
     found = [f for f in (dx, dweight) if f is not none]
     return (*found, total.astype(dtype)) if summed else tuple(found)
 

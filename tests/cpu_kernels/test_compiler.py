@@ -81,15 +81,36 @@ def test_a_forked_child_without_its_parent_s_threads_is_serial(two_faced, monkey
     assert two_faced(10) == ran
 
 
-def test_products_in_loops_have_one_thread_and_others_as_many_as_before(monkeypatch):
-    library = SimpleNamespace(num_threads=3)
-    library.set_num_threads = functools.partial(setattr, library, "num_threads")
-    monkeypatch.setattr(compiler, "_blas_of_loops", lambda: (library,))
-    with compiler.one_blas_thread:
-        with compiler.one_blas_thread:
-            assert library.num_threads == 1
-        assert library.num_threads == 1
-    assert library.num_threads == 3
+def test_products_have_one_thread_inside_and_as_many_as_before_after():
+    library = SimpleNamespace(threads=3)
+    library.get_num_threads = lambda: library.threads
+    library.set_num_threads = functools.partial(setattr, library, "threads")
+    scope = compiler._OneBlasThread("numpy")
+    scope.found = (library,)
+    with scope:
+        with scope:
+            assert library.threads == 1
+        assert library.threads == 1
+    assert library.threads == 3
+    scope.__enter__()
+    scope.renew()
+    assert library.threads == 3
+    with scope:
+        assert library.threads == 1
+
+
+def test_the_blas_of_a_package_is_its_own_or_else_the_system_s(monkeypatch):
+    class Controller:
+        lib_controllers = tuple(SimpleNamespace(filepath=f"/site/{x}.libs/blas.so") for x in "ab")
+
+        def select(self, user_api):
+            assert user_api == "blas"
+            return self
+
+    monkeypatch.setattr(compiler.threadpoolctl, "ThreadpoolController", Controller)
+    monkeypatch.setattr(compiler.importlib, "import_module", lambda name: None)
+    assert compiler._OneBlasThread("b.c").libraries() == Controller.lib_controllers[1:]
+    assert compiler._OneBlasThread("c").libraries() == Controller.lib_controllers
 
 
 @pytest.mark.parametrize("name", LOOPS)
