@@ -190,19 +190,21 @@ class Loop:
         """Run on ``args``: in parallel if ``work`` is large and no other thread is doing so."""
         with self.scope:
             warms = _warms()
-            if (warms or (work >= self.parallel_from and num_threads() > 1)) and not _forked:
+            if (warms or work >= self.parallel_from) and not _forked:
+                usual = numba.get_num_threads()
+                count = _limited(usual)
                 lock = _parallel_lock
-                if lock.acquire(blocking=warms):
-                    usual = numba.get_num_threads()
+                if (warms or count > 1) and lock.acquire(blocking=warms):
                     try:
-                        count = num_threads()
-                        numba.set_num_threads(count)
+                        if count != usual:
+                            numba.set_num_threads(count)
                         part(count)
                         found = self.parallel(*args)
                         if not warms:
                             return found
                     finally:
-                        numba.set_num_threads(usual)
+                        if count != usual:
+                            numba.set_num_threads(usual)
                         lock.release()
             return self.serial(*args)
 
@@ -271,9 +273,11 @@ _one_blas_thread_in_loops = _OneBlasThread("scipy.linalg.cython_blas")  # which 
 
 def num_threads() -> int:
     """Return how many threads a parallel loop has."""
-    if threads.limit is None:
-        return int(numba.get_num_threads())
-    return int(min(threads.limit, config.NUMBA_NUM_THREADS))
+    return _limited(numba.get_num_threads())
+
+
+def _limited(usual: int) -> int:
+    return usual if threads.limit is None else int(min(threads.limit, config.NUMBA_NUM_THREADS))
 
 
 _libc = ctypes.CDLL(None) if config.THREADING_LAYER == "omp" and not config.DISABLE_JIT else None
