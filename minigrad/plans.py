@@ -69,23 +69,18 @@ def runner(forward: Callable[..., Any], kernel: Any) -> Callable[..., Any]:
     absent = [f"{name}=None" if name in optional else name for name in inputs]
     taken = ", ".join([xp, *absent, *(rest or ["*"] * bool(keywords)), *keywords])
     given = ", ".join([*inputs, *rest, *[f"{name}={name}" for name in keywords]])
-    ask = f"""
+    measured = bool(getattr(kernel, "pays_from", 0))
+    asked = f"{inputs[0]}.size >= _kernel.pays_from" if measured else "True"
+    source = f"""
 def run({taken}):
-    _found = _kernel({given})
-    return _forward({xp}, {given}) if _found is NotImplemented else _found
+    if {asked}:
+        _found = _kernel({given})
+        if _found is not NotImplemented:
+            return _found
+    return _forward({xp}, {given})
 """
     scope: dict[str, Any] = {"_forward": forward, "_kernel": kernel}
-    exec(ask, scope)
-    if not getattr(kernel, "pays_from", 0):
-        return cast(Callable[..., Any], scope["run"])
-    scope["_ask"] = scope["run"]
-    measure = f"""
-def run({taken}):
-    if {inputs[0]}.size < _kernel.pays_from:
-        return _forward({xp}, {given})
-    return _ask({xp}, {given})
-"""
-    exec(measure, scope)
+    exec(source, scope)
     return cast(Callable[..., Any], scope["run"])
 
 

@@ -85,7 +85,12 @@ def sgd_update(
     *more: Any,
     nesterov: bool,
 ) -> Any:
-    """Move ``p`` against ``g``, or along ``velocity``, which is then updated as well."""
+    """Move ``p`` against ``g``, or along ``velocity``, which is then updated as well.
+
+    Declines a few numbers alone.
+    """
+    if not more and not _sgd.pays(p.size):
+        return NotImplemented
     found = _flat(p, g, velocity, step, more=more)
     if found is None:
         return NotImplemented
@@ -237,7 +242,7 @@ def _settled(mean: Any, grad: Any) -> Any:
     return type(mean)(0) if grad == 0 and abs(mean) < np.finfo(mean).tiny else mean
 
 
-@loop(parallel_from=1 << 18)
+@loop(parallel_from=1 << 18, pays_from=1 << 6)
 def _sgd(
     p: Array,
     g: Array,
