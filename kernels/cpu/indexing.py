@@ -16,12 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from ..keys import FIRST, SECOND, WHOLE, first_axis
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, num_threads, plain, prange
 
 COLUMNS = 16  # the least that a thread owns: 64 bytes, lest two of them write to a cache line
-
-# Elements of a key: the first index array, the second, the slice of a whole axis.
-FIRST, SECOND, WHOLE = (0,), (1,), (None, None, None)
 
 
 def _table_calls(dtype: Any, n: int) -> Iterator[Call]:
@@ -123,7 +121,7 @@ def _added(
 ) -> bool:
     """Add v to ``out`` at a key, but to row left_out; return False if that is left to NumPy."""
     shape, count = out.shape, len(indices)
-    before = _first_axis(key, count, len(shape))
+    before = first_axis(key, count, len(shape))
     if before is None or v.dtype != out.dtype or v.dtype not in FLOATS:
         return False
     after = before + count
@@ -139,21 +137,6 @@ def _added(
     values = plain(v).reshape(outer, index.size, inner)
     sums = out.reshape(outer, math.prod(shape[before:after]), inner)
     return not _add(v.size, plain(index).reshape(-1), values, left_out, blocks, sums)
-
-
-def _first_axis(key: tuple[Any, ...], count: int, ndim: int) -> int | None:
-    """Return the axis of a key's first index array; None if not whole axes alone lie around all."""
-    if key == (FIRST,):
-        return 0
-    if Ellipsis in key:
-        place = key.index(Ellipsis)
-        key = (*key[:place], *[WHOLE] * (ndim + 1 - len(key)), *key[place + 1 :])
-    before = 0
-    while key[before] == WHOLE:
-        before += 1
-    arrays = [(k,) for k in range(count)]
-    rest = [WHOLE] * (len(key) - before - count)
-    return before if key == (*[WHOLE] * before, *arrays, *rest) else None
 
 
 def _wrapped(indices: tuple[Array, ...], lengths: tuple[int, ...]) -> Array | None:
