@@ -43,14 +43,16 @@ class ErrorSlot:
         noted = xp.stack([xp.astype(number, np.int64) for number in entry])
         self._slot = noted if self._slot is None else xp.where(self._slot[:1], self._slot, noted)
 
-    def place(self, what: str, shape: tuple[int, ...]) -> tuple[Any, int]:
+    def place(
+        self, what: str, shape: tuple[int, ...], error: type[Exception] = ValueError
+    ) -> tuple[Any, int]:
         """Return the memory of what was found, and the code of a message, for a kernel to write.
 
-        It writes unless something was found before. The error is a ValueError.
+        It writes unless something was found before.
         """
         if self._slot is None:
             self._slot = self._module.zeros((4,), dtype=np.int64)
-        return self._slot, self._code(what, ValueError, shape)
+        return self._slot, self._code(what, error, shape)
 
     def _code(self, what: str, error: type[Exception], shape: tuple[int, ...]) -> int:
         return self._messages.setdefault((what, error, shape), len(self._messages))

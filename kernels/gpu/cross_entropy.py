@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .launcher import FLOATS, NAMES, Array, Call, Device, kernel, plain
+from .launcher import FLOATS, NAMES, Array, Call, Device, as_int64, kernel, plain
 
 THREADS = 128  # of a block, as in the source
 # Of these a block takes one row, of shorter ones four. Not measured yet on a card.
@@ -52,16 +52,15 @@ def softmax_cross_entropy(
     if logits.ndim != 2 or dtype not in FLOATS:
         return NotImplemented
     n, c = logits.shape
-    kind = labels.dtype.kind
+    classes = as_int64(labels)
     if (
-        labels.shape != (n,)
-        or not (kind == "i" or (kind == "u" and labels.dtype.itemsize < 8))  # fits int64
+        classes is None
+        or classes.shape != (n,)
         or (weight is not None and (weight.dtype != dtype or weight.shape != (c,)))
         or c == 0
     ):
         return NotImplemented
-    logits, labels = plain(logits), plain(labels.astype(np.int64, copy=False))
-    weight = None if weight is None else plain(weight)
+    logits, weight = plain(logits), None if weight is None else plain(weight)
     loss = device.empty((n,) if reduction == "none" else (), dtype)
     dlogits, total = device.empty((n, c), dtype), device.empty((), dtype)
     by_block = c >= LONG
@@ -75,7 +74,7 @@ def softmax_cross_entropy(
         blocks,
         THREADS,
         logits,
-        labels,
+        classes,
         weight,
         n,
         c,

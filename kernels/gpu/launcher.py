@@ -44,8 +44,13 @@ def kernel(calls: Callable[[Any, int], Iterator[Call]]) -> Callable[[F], F]:
 class Slot(Protocol):
     """Where a kernel notes what it refuses, to be raised at the next transfer to the host."""
 
-    def place(self, what: str, shape: tuple[int, ...]) -> tuple[Array, int]:
+    def place(
+        self, what: str, shape: tuple[int, ...], error: type[Exception] = ValueError
+    ) -> tuple[Array, int]:
         """Return memory (found, code, flat position, value), and the message's code."""
+
+    def refuse(self, bad: Array, values: Array, what: str, error: type[Exception]) -> None:
+        """Note the first true place of ``bad`` and the value there, by the library's functions."""
 
 
 class Device(ABC):
@@ -61,6 +66,10 @@ class Device(ABC):
     @abstractmethod
     def address(self, array: Array) -> int:
         """Return where an array's memory starts."""
+
+    @abstractmethod
+    def sort(self, numbers: Array) -> None:
+        """Sort a contiguous array of int64 in place; the host may wait for that."""
 
     @abstractmethod
     def counter(self) -> Array:
@@ -87,6 +96,14 @@ class Device(ABC):
 def plain(array: Array) -> Array:
     """Return ``array``, or a C-contiguous copy."""
     return array if array.flags.c_contiguous else array.copy()
+
+
+def as_int64(numbers: Array) -> Array | None:
+    """Return integers as contiguous int64; None for what is no integer, or need not fit."""
+    kind, size = numbers.dtype.kind, numbers.dtype.itemsize
+    if kind == "i" or (kind == "u" and size < 8):
+        return plain(numbers.astype(np.int64, copy=False))
+    return None
 
 
 def table(device: Device) -> Mapping[str, Callable[..., Any]]:
@@ -120,6 +137,9 @@ class _Cupy(Device):
 
     def address(self, array: Array) -> int:
         return int(array.data.ptr)
+
+    def sort(self, numbers: Array) -> None:
+        numbers.sort()
 
     def counter(self) -> Array:
         # Of the thread as well: the default stream can be one for each under a single address.

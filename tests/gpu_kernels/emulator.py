@@ -112,6 +112,9 @@ class Emulated(gpu.Device):
     def address(self, array):
         return array._host.ctypes.data
 
+    def sort(self, numbers):
+        numbers._host.sort()
+
     def counter(self):
         return self._counter
 

@@ -14,6 +14,7 @@ from minigrad.engine import TABLE
 from minigrad.kernels import gpu
 from minigrad.kernels.gpu import launcher
 from minigrad.ops.fused import FORMULAS
+from minigrad.ops.indexing import Array, Slice
 from minigrad.plans import parameters_of
 
 OPS = {**TABLE, **FORMULAS}
@@ -55,8 +56,17 @@ def computed(backend, name, arrays, params):
     return None if declined else results
 
 
+def as_ops_have_it(key):
+    """Return a key, of which kernels, which know nothing of ops, have plain tuples."""
+    return tuple(
+        k if not isinstance(k, tuple) else Array(*k) if len(k) == 1 else Slice(*k) for k in key
+    )
+
+
 def referenced(name, arrays, params):
     """Return what the op's forward makes and changes, given copies."""
+    if "key" in params:
+        params = params | {"key": as_ops_have_it(params["key"])}
     copies = [None if a is None else a.copy() for a in arrays]
     with np.errstate(all="ignore"):  # a GPU reports no floating-point errors
         found = results_of(name, partial(OPS[name].forward, XP), copies, params)
