@@ -5,11 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from . import gemm
 from .launcher import FLOATS, NAMES, VECTOR, Array, Call, Device, kernel, plain
 from .sums import add_up
 
 THREADS, WIDTH, ROWS = 256, 32, 512  # of a block: threads, columns and rows, as in the source
 MOST_BLOCKS = 1 << 14  # beyond, a thread has more to do. Not measured yet on a card.
+# Layers with fewer terms in their product are one launch of gemm.cu, bias and activation included;
+# others are cuBLAS and a pass. 0 is none: not measured yet on a card.
+GEMM_BELOW = 0
 OF_VALUE, OF_INPUT = ("relu", "sigmoid", "tanh"), ("gelu", "silu")
 
 
@@ -150,8 +154,8 @@ def linear_value(
 
     Declines dtypes other than float32 and float64, and shapes that do not fit.
     """
-    z = _product(x, weight, bias)
-    return z if z is NotImplemented else _finished(device, activation, z, bias, z)
+    found = _layer(device, activation, x, weight, bias)
+    return found if found is NotImplemented else found[0]
 
 
 @kernel(_layer_calls(*OF_INPUT))
@@ -159,14 +163,11 @@ def linear_input(
     device: Device, x: Array, weight: Array, bias: Array | None = None, *, activation: str
 ) -> Any:
     """Return the activation of ``linear``, and what it is of; declines as `linear_value` does."""
-    z = _product(x, weight, bias)
-    if z is NotImplemented:
-        return NotImplemented
-    return _finished(device, activation, z, bias, device.empty(z.shape, z.dtype)), z
+    return _layer(device, activation, x, weight, bias)
 
 
-def _product(x: Array, weight: Array, bias: Array | None) -> Any:
-    """Return x @ weight.T, made by one product over all rows."""
+def _layer(device: Device, activation: str, x: Array, weight: Array, bias: Array | None) -> Any:
+    """Return the activation and, where the tape keeps it, what that is of."""
     if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or not weight.size:
         return NotImplemented
     dtype, (m, k) = x.dtype, weight.shape
@@ -174,16 +175,17 @@ def _product(x: Array, weight: Array, bias: Array | None) -> Any:
         return NotImplemented
     if bias is not None and (bias.dtype != dtype or bias.shape != (m,)):
         return NotImplemented
-    return plain(x.reshape(x.size // k, k) @ weight.T).reshape((*x.shape[:-1], m))
-
-
-def _finished(device: Device, activation: str, z: Array, bias: Array | None, out: Array) -> Array:
-    """Add the bias to z in place and fill out, which may be z."""
+    rows, shape = x.reshape(x.size // k, k), (*x.shape[:-1], m)
+    if rows.size * m < GEMM_BELOW:
+        z = device.empty((len(rows), m), dtype) if activation in OF_INPUT else None
+        out = gemm.matmul(device, rows, weight.T, bias, activation, z)
+        return out.reshape(shape), z if z is None else z.reshape(shape)
+    z = plain(rows @ weight.T).reshape(shape)
+    out = device.empty(shape, dtype) if activation in OF_INPUT else z
     bias = None if bias is None else plain(bias)
-    function = f"linear_{activation}_{NAMES[z.dtype]}"
-    work = (z, bias, z.size, z.shape[-1], out)
-    device.launch("activations", function, _blocks(z.size), THREADS, *work)
-    return out
+    function = f"linear_{activation}_{NAMES[dtype]}"
+    device.launch("activations", function, _blocks(z.size), THREADS, z, bias, z.size, m, out)
+    return out, z
 
 
 @kernel(_layer_backward_calls(*OF_VALUE))

@@ -164,7 +164,9 @@ def test_the_calls_launch_every_function_of_every_source(emulated, device):
         for dtype in TOLERANCE:
             for arrays, params in gpu.CALLS[name](dtype, 5):
                 computed(emulated, name, arrays, params)
-    written = [f for source in SOURCES for f in emulator.functions_of(launcher.source_of(source))]
+    # Not the product of matrices that is there to be read.
+    sources = [launcher.source_of(source) for source in SOURCES if source != "gemm"]
+    written = [f for text in sources for f in emulator.functions_of(text)]
     assert sorted(written) == sorted(set(device.launched))
 
 
