@@ -16,7 +16,9 @@ def set_num_threads(n: int) -> None:
         raise TypeError(f"set_num_threads: expected an int, got {type(n).__name__}")
     if n < 1:
         raise ValueError(f"set_num_threads: expected at least 1 thread, got {n}")
-    importlib.import_module("threadpoolctl").threadpool_limits(n, user_api="blas")
+    pools = importlib.import_module("threadpoolctl").ThreadpoolController()
+    for library in pools.select(user_api="blas").lib_controllers:
+        _kernel_threads().limit_blas(library, n)
     _kernel_threads().limit = n
 
 

@@ -237,7 +237,7 @@ class _OneBlasThread:
                 libraries = self.libraries()
                 self.usual = tuple([library.get_num_threads() for library in libraries])
                 for library in libraries:
-                    library.set_num_threads(1)
+                    threads.limit_blas(library, 1)
             self.inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -248,7 +248,7 @@ class _OneBlasThread:
 
     def restore(self) -> None:
         for library, count in zip(self.libraries(), self.usual, strict=True):
-            library.set_num_threads(count)
+            threads.limit_blas(library, count)
 
     def renew(self) -> None:
         """Forget, in a forked child, the threads that were inside."""
@@ -280,8 +280,9 @@ def _limited(usual: int) -> int:
     return usual if threads.limit is None else int(min(threads.limit, config.NUMBA_NUM_THREADS))
 
 
-_libc = ctypes.CDLL(None) if config.THREADING_LAYER == "omp" and not config.DISABLE_JIT else None
-# None where it is not known, or which threads are OpenMP's
+_is_linux_s = sys.platform == "linux" and config.THREADING_LAYER == "omp"
+_libc = ctypes.CDLL(None) if _is_linux_s and not config.DISABLE_JIT else None
+# None where a thread's core is not known, or which threads are OpenMP's
 _current_core = getattr(_libc, "sched_getcpu", None) if hasattr(_libc, "gettid") else None
 _gettid: Any = numba.types.ExternalFunction("gettid", numba.types.int32())
 
@@ -306,11 +307,11 @@ def part(count: int) -> None:
     if _here.placed == (core, count):
         return
     _here.placed = (core, count)
-    allowed = os.sched_getaffinity(0)
-    if 1 < count <= len(allowed):
-        found = np.zeros(count, np.int32)
-        _identify(found)
-        with suppress(OSError):
+    with suppress(OSError):  # a sandbox may forbid it
+        allowed = os.sched_getaffinity(0)
+        if 1 < count <= len(allowed):
+            found = np.zeros(count, np.int32)
+            _identify(found)
             for thread in {*found.tolist()} - {threading.get_native_id()}:
                 os.sched_setaffinity(thread, allowed - {core})
 
@@ -323,7 +324,8 @@ def plain(array: Array) -> Array:
     return array if array.flags.carray else array.copy()
 
 
-# The workqueue layer aborts the process when two threads are in parallel loops at once.
+# Two threads in parallel loops would have more threads than there are cores, and with the workqueue
+# layer the process aborts.
 _parallel_lock = threading.Lock()
 # Whether this is the forked child of a process with OpenMP's threads, which GNU's would kill.
 _forked = False

@@ -4,11 +4,9 @@ LLVM makes vectors of a loop over an array by itself. But a sum over an outer lo
 array and stores again at every step, since it cannot know that no other array overlaps this one;
 and for fear of a lower clock it uses half of AVX-512's width. In a product of small matrices both
 cost more than half of the time. These functions say what is to be a vector: ``load`` and ``store``
-move WIDTH bytes of numbers, ``load_long`` LONG bytes, and ``multiply_add`` multiplies them by one
-number and adds. A function that calls ``wide`` has the vectors that LLVM makes in it as wide as
-these.
-move WIDTH bytes of numbers, ``multiply_add`` multiplies them by one number and adds, ``maximum``
-compares. A function that calls ``wide`` has the vectors that LLVM makes in it as wide as these.
+move WIDTH bytes of numbers, ``load_long`` LONG bytes, ``multiply_add`` multiplies them by one
+number and adds, ``maximum`` compares. A function that calls ``wide`` has the vectors that LLVM
+makes in it as wide as these.
 """
 
 from collections.abc import Callable

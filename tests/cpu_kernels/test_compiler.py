@@ -99,6 +99,21 @@ def test_products_have_one_thread_inside_and_as_many_as_before_after():
         assert library.threads == 1
 
 
+def test_products_have_one_thread_in_every_thread():
+    scope, found = compiler.one_blas_thread, []
+
+    def enter():
+        with scope:
+            found.extend(library.get_num_threads() for library in scope.libraries())
+
+    for _ in range(2):  # threadpoolctl lets the first that asks decide
+        enter()
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+    assert set(found) <= {1}
+
+
 def test_the_blas_of_a_package_is_its_own_or_else_the_system_s(monkeypatch):
     class Controller:
         lib_controllers = tuple(SimpleNamespace(filepath=f"/site/{x}.libs/blas.so") for x in "ab")

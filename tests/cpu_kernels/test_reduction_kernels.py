@@ -118,6 +118,17 @@ def test_a_single_row_is_summed_in_pieces(name, dtype, monkeypatch):
     assert_close(computed(*call), referenced(*call), dtype)
 
 
+@floats
+@pytest.mark.parametrize("turn", [lambda x: x, lambda x: x.T])
+def test_many_rows_are_never_added_up_one_by_one(turn, dtype, monkeypatch):
+    for loop in (reductions._row_sums, reductions._column_sums):
+        monkeypatch.setattr(loop, "pays_from", 10_000)
+    x = turn(np.full((4900, 2), 0.1, dtype))
+    found = computed("sum", [x], dict(axis=(x.shape.index(4900),), keepdims=False))
+    if found is not None:  # else it is the reference's
+        np.testing.assert_allclose(found[0], 4900 * float(dtype(0.1)), rtol=8 * TOLERANCE[dtype])
+
+
 DECLINED = [
     ("sum", to(np.float16), (0,)),
     ("sum", to(np.int64), (0,)),
