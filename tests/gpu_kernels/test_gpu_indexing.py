@@ -226,3 +226,26 @@ def test_an_emulated_device_sorts(device):
     array = StrictArray(np.array([3, -1, 2]))
     device.sort(array)
     assert array._host.tolist() == [-1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        lambda x, index: x[index],
+        lambda x, index: x[:, index[:3]],
+        lambda x, index: x[index, index % 3],
+        lambda x, index: x[x > 0],
+        lambda x, index: mg.take(x, index, axis=-1),
+        lambda x, index: mg.take_along_axis(x, index[:3].reshape((1, 3)), axis=0),
+        lambda x, index: mg.nn.functional.embedding(index, x, padding_idx=1),
+    ],
+)
+def test_gradients_of_what_is_taken(taken, emulated, device):
+    found = []
+    for backend in ("numpy", "emulated"):
+        x = mg.tensor(numbers(3, 3), backend=backend, requires_grad=True)
+        out = taken(x, mg.tensor([2, 0, 2, 1, 2], backend=backend))
+        (out * mg.tensor(numbers(*out.shape, seed=1), backend=backend)).sum().backward()
+        found.append(x.grad.numpy())
+    np.testing.assert_array_equal(*found)
+    assert device.launched[-1] == "add_float"
