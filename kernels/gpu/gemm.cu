@@ -40,25 +40,14 @@ using Tile = Four<T>[DEPTH][SIDE + 1];
 template <class T>
 __device__ Four<T> loaded(const T* from, long long room, bool vectors) {
     Four<T> found = {};
-    if (vectors) {  // then a row ends where a Four does
-        if (room > 0) found = *reinterpret_cast<const Four<T>*>(from);
+    if (vectors && room >= PER) {
+        found = *reinterpret_cast<const Four<T>*>(from);
     } else {
 #pragma unroll
         for (int e = 0; e < PER; ++e)
             if (e < room) found.values[e] = from[e];
     }
     return found;
-}
-
-template <class T>
-__device__ void store(const Four<T>& found, T* to, long long room, bool vectors) {
-    if (vectors) {
-        if (room > 0) *reinterpret_cast<Four<T>*>(to) = found;
-    } else {
-#pragma unroll
-        for (int e = 0; e < PER; ++e)
-            if (e < room) to[e] = found.values[e];
-    }
 }
 
 // One of the factors as (lines, depth): the rows of a, or the columns of b.
@@ -101,14 +90,14 @@ struct Factor {
 
 // Adds to a thread's sums what DEPTH levels contribute.
 template <class T>
-__device__ void multiply(const Tile<T>& a, const Tile<T>& b, T (&sums)[PER][PER]) {
+__device__ void multiply(const Tile<T>& a, const Tile<T>& b, Four<T> (&sums)[PER]) {
 #pragma unroll
     for (int k = 0; k < DEPTH; ++k) {
         const Four<T> left = a[k][threadIdx.x / SIDE], right = b[k][threadIdx.x % SIDE];
 #pragma unroll
         for (int i = 0; i < PER; ++i)
 #pragma unroll
-            for (int j = 0; j < PER; ++j) sums[i][j] += left.values[i] * right.values[j];
+            for (int j = 0; j < PER; ++j) sums[i].values[j] += left.values[i] * right.values[j];
     }
 }
 
@@ -154,7 +143,7 @@ __device__ void product(const Factor<T>& a, const Factor<T>& b, const T* bias, b
     const long long depth = a.depth, rows = a.lines, columns = b.lines;
     const long long across = (columns + TILE - 1) / TILE;
     const long long top = blockIdx.x / across * TILE, start = blockIdx.x % across * TILE;
-    T sums[PER][PER] = {};
+    Four<T> sums[PER] = {};
 
     a.write(a.read(top, 0), left[0]);
     b.write(b.read(start, 0), right[0]);
@@ -169,21 +158,35 @@ __device__ void product(const Factor<T>& a, const Factor<T>& b, const T* bias, b
         __syncthreads();
     }
 
-    const long long column = start + threadIdx.x % SIDE * PER, room = columns - column;
+    const long long row = top + threadIdx.x / SIDE * PER, column = start + threadIdx.x % SIDE * PER;
+    const long long room = columns - column;
+    const auto store = [&](T* to) {
+        if (vectors && room >= PER) {
+            // Counted in fours: NVRTC 12.9 takes them apart where both ways share an address.
+            Four<T>* fours = reinterpret_cast<Four<T>*>(to);
+#pragma unroll
+            for (int i = 0; i < PER; ++i)
+                if (row + i < rows) fours[((row + i) * columns + column) / PER] = sums[i];
+        } else {
+#pragma unroll
+            for (int i = 0; i < PER; ++i)
+#pragma unroll
+                for (int j = 0; j < PER; ++j)
+                    if (row + i < rows && j < room)
+                        to[(row + i) * columns + column + j] = sums[i].values[j];
+        }
+    };
     const Four<T> offset = bias ? loaded(bias + column, room, false) : Four<T>{};
 #pragma unroll
-    for (int i = 0; i < PER; ++i) {
-        const long long row = top + threadIdx.x / SIDE * PER + i;
-        if (row >= rows) return;
-        Four<T> found, value;
+    for (int i = 0; i < PER; ++i)
 #pragma unroll
-        for (int j = 0; j < PER; ++j) {
-            found.values[j] = sums[i][j] + offset.values[j];
-            value.values[j] = Act::value(found.values[j]);
-        }
-        if (z) store(found, z + row * columns + column, room, vectors);
-        store(value, out + row * columns + column, room, vectors);
-    }
+        for (int j = 0; j < PER; ++j) sums[i].values[j] += offset.values[j];
+    if (z) store(z);
+#pragma unroll
+    for (int i = 0; i < PER; ++i)
+#pragma unroll
+        for (int j = 0; j < PER; ++j) sums[i].values[j] = Act::value(sums[i].values[j]);
+    store(out);
 }
 
 #define GEMM(NAME, ACT, T)                                                                         \
