@@ -6,6 +6,7 @@ and the card's architecture. The tests run the same sources and launchers on the
 """
 
 from . import activations as activations
+from . import attention as attention
 from . import cross_entropy as cross_entropy
 from . import gemm as gemm
 from . import indexing as indexing
