@@ -377,7 +377,7 @@ __device__ void backward(const Task<T>& task, long long block, Shared<T, W>& sha
 }
 
 #define ATTENTION(T, W)                                                                            \
-    extern "C" __global__ void __launch_bounds__(THREADS) attention_##T##_##W(                       \
+    extern "C" __global__ void __launch_bounds__(THREADS) attention_##T##_##W(                     \
         const __grid_constant__ Task<T> task) {                                                    \
         forward<T, W>(task);                                                                       \
     }                                                                                              \

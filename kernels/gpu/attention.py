@@ -87,8 +87,7 @@ def scaled_dot_product_attention(
     shape = *query.shape[:-1], value.shape[-1]
     arrays["out"] = out = _empty(device, shape, query.dtype, query.ndim > 3)
     arrays["logsumexp"] = logsumexp = device.empty((*shape[:-1], 1), query.dtype)
-    blocks = _blocks(query, 2)
-    _launch(device, "attention", blocks, 0, arrays, scale, causal, share)
+    _launch(device, "attention", _blocks(query, 2), 0, arrays, scale, causal, share)
     return out, logsumexp
 
 
