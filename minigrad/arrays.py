@@ -6,6 +6,7 @@ import numpy as np
 
 from . import backends
 from .backends import Array, Backend
+from .messages import out_of_memory
 
 SCALARS = frozenset({float, int, bool, complex})
 _NATIVE = frozenset(map(np.dtype, "?bhilqBHILQefdFD"))
@@ -50,7 +51,7 @@ def to_array(
     """
     if type(data) is np.ndarray and dtype is None is backend and data.dtype in _NATIVE:
         target = backends.default()
-        array = target.from_numpy(data)  # a third of the time of what follows
+        array = _placed(data, target)  # a third of the time of what follows
         return (data.copy(order="K") if copy and array is data else array), target
     if isinstance(backend, str):
         backend = backends.get(backend)
@@ -64,15 +65,23 @@ def to_array(
     if source is not None:
         array = data
         if source.device != target.device:
-            array, copy = target.from_numpy(source.to_numpy(array)), False
+            array, copy = _placed(source.to_numpy(array), target), False
     else:
-        array = target.from_numpy(host.astype(wanted, copy=False))
+        array = _placed(host.astype(wanted, copy=False), target)
         # What NumPy takes over without a copy is anything but a list or a number.
         copy = copy and array is host and not isinstance(data, list | tuple | complex | float | int)
     wanted = np.dtype(wanted.type)  # in native byte order, and one object per dtype
     if array.dtype != wanted:
         return target.xp.astype(array, wanted), target
     return (target.xp.array(array, copy=True) if copy else array), target
+
+
+def _placed(host: Any, target: Backend) -> Array:
+    """Return a NumPy array as one of a backend."""
+    try:
+        return target.from_numpy(host)
+    except MemoryError as error:
+        raise out_of_memory(f"{host.dtype} {host.shape} to {target.name}", error) from error
 
 
 def _to_host(data: Any, dtype: Any) -> tuple[Any, Any]:

@@ -182,7 +182,7 @@ def common(left: Backend, right: Backend) -> Backend:
         return left if left.kernels else right
     raise TypeError(
         f"operands live on different devices: {left.name} ({left.device}) and {right.name} "
-        f"({right.device}); move one of them with x.to({left.name!r}) or x.to({right.name!r})"
+        f"({right.device}); move a tensor or a model with .to({left.name!r}) or .to({right.name!r})"
     )
 
 

@@ -66,11 +66,14 @@ def first_true(mask: Any) -> tuple[int, ...]:
     return tuple(map(int, np.unravel_index(np.argmax(mask), mask.shape)))
 
 
-EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, FloatingPointError)
+EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, FloatingPointError, MemoryError)
 
 
 def explain(error: Exception, op: Any, args: Sequence[Any]) -> NoReturn:
     """Raise the error again with the op's name, its inputs and, for shapes, the offending axis."""
+    if isinstance(error, MemoryError):
+        given = described(op, args)
+        raise out_of_memory(f"{op.name} of {given}" if given else op.name, error) from error
     finer = np.exceptions.AxisError, np.linalg.LinAlgError
     kind = next(k for k in (*finer, *EXPLAINED) if isinstance(error, k))
     detail = str(error)
@@ -83,6 +86,18 @@ def explain(error: Exception, op: Any, args: Sequence[Any]) -> NoReturn:
         detail = f"the shapes do not broadcast: axis {axis} has lengths {lengths}"
     detail = detail.removeprefix(f"{op.name}: ")
     raise kind(f"{op.name}: {detail}; got {described(op, args)}") from error
+
+
+def out_of_memory(what: str, error: MemoryError) -> MemoryError:
+    """Return the error with what needed the memory, beside what the library says of it, and advice.
+
+    NumPy says how much was asked for, CuPy also how much is in use.
+    """
+    return MemoryError(
+        f"{what}: {str(error).rstrip('.') or 'out of memory'}; try a smaller batch, mg.no_grad() "
+        "where no gradient is wanted, or mg.checkpoint; on a GPU, nvidia-smi tells what other "
+        "processes hold"
+    )
 
 
 def _broken_axis(shapes: Iterable[tuple[int, ...]]) -> int:

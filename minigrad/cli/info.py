@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.metadata
-import os
 import platform
 import sys
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends
+from ..hardware import DRIVERS, get_num_threads, gpu
 
 
 def add_commands(commands: Any) -> None:
@@ -18,7 +18,8 @@ def add_commands(commands: Any) -> None:
     parser = commands.add_parser(
         "info",
         help="show versions, backends and what they run on",
-        description="Show versions, backends (and why one is not usable), BLAS and CPU threads.",
+        description="Show versions, BLAS, CPU threads, the GPU, its driver and CUDA, and backends: "
+        "why one is not usable, and what to install.",
         epilog="example:\n  minigrad info",
     )
     parser.set_defaults(run=_info)
@@ -28,7 +29,8 @@ def _info(args: argparse.Namespace) -> None:
     """Print what minigrad runs on."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     lines = [*versions().items(), ("BLAS", f"{blas['name']} {blas.get('version', '')}".strip())]
-    lines.append(("CPU threads", str(_threads())))
+    lines.append(("CPU threads", str(get_num_threads())))
+    lines += _gpu_lines()
     for name, status in backends.status().items():
         lines.append(
             (f"backend {name}", "usable" if status.usable else f"not usable: {status.reason}")
@@ -56,8 +58,24 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _threads() -> int:
-    """Return how many CPU threads this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _gpu_lines() -> list[tuple[str, str]]:
+    """Return the lines on the GPU, or the one that says what is missing."""
+    card = gpu()
+    if not card:
+        return [("GPU", "none found: it takes an NVIDIA GPU and its driver, which has nvidia-smi")]
+    memory = f"{card['memory'] / 2**30:.1f} GiB, {card['free'] / 2**30:.1f} GiB of it free"
+    lines = [("GPU", card["name"]), ("GPU memory", memory)]
+    if "driver" in card:
+        lines.append(("GPU driver", f"{card['driver']}, {_extra_for(card['driver'])}"))
+    if "cuda" in card:
+        lines.append(("CUDA", f"{card['cuda']}; the driver runs {card['newest_cuda']} and older"))
+    return lines
+
+
+def _extra_for(driver: str) -> str:
+    """Return which extra a driver is for."""
+    number = int(driver.partition(".")[0])
+    for extra, oldest in DRIVERS.items():
+        if number >= oldest:
+            return f'for pip install "minigrad[{extra}]"'
+    return f"too old: CuPy's CUDA 12 needs {DRIVERS['cuda12']} or newer"
