@@ -1,13 +1,16 @@
 """What the parts of a run share: who may play, for how long each, and the results as they come."""
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from devices import CPU
 from turns import BLOCK, Contestant, Control
 
 SCRIPT = Path(__file__).with_name("run.py")
@@ -16,22 +19,38 @@ PEERS = ("torch", "torch.compile", "jax")
 CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "CUPY_CACHE_DIR")
 NEEDS_NUMBA = 'needs Numba; install it with: pip install -e ".[numba]"'
 NEEDS_PEERS = 'is not installed; install it with: pip install -e ".[compare]"'
+NEEDS_CUDA = "sees no GPU; install its build for CUDA"
+# Programs that end with 0 where a library sees a GPU.
+SEES_GPU = {
+    "torch": "import torch; raise SystemExit(not torch.cuda.is_available())",
+    "jax": "import jax; raise SystemExit(jax.default_backend() != 'gpu')",
+}
 
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def absentees(backends: list[str], peers: list[str]) -> dict[str, str]:
-    """Return why contestants cannot take part, and what to install."""
+def absentees(backends: list[str], peers: list[str], device: str = CPU) -> dict[str, str]:
+    """Return why contestants cannot take part on a device, and what to install."""
     import minigrad as mg
 
     status = mg.backends.status()
     missing = {name: status[name].reason for name in backends if not status[name].usable}
     for name in peers:
-        if find_spec(name.partition(".")[0]) is None:
+        library = name.partition(".")[0]
+        if find_spec(library) is None:
             missing[name] = NEEDS_PEERS
+        elif device != CPU and not sees_gpu(library):
+            missing[name] = NEEDS_CUDA
     return missing
+
+
+@cache
+def sees_gpu(library: str) -> bool:
+    """Ask a process of its own, which leaves the card's memory to the contestants."""
+    command = [sys.executable, "-W", "ignore", "-c", SEES_GPU[library]]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 class Arena:
@@ -40,14 +59,14 @@ class Arena:
     control: the process that tells whether the machine is slow; one for each part.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, device: str = CPU) -> None:
         self.quick: bool = options.quick
         self.threads: int = options.threads
         self.patience: float = options.patience
         self.ops: list[str] | None = options.ops
         self.mnist: Path | None = options.mnist
         self.block = BLOCK / 25 if options.quick else BLOCK
-        self.missing = absentees(options.backends, options.peers)
+        self.missing = absentees(options.backends, options.peers, device)
         self.backends = [name for name in options.backends if name not in self.missing]
         self.peers = [name for name in options.peers if name not in self.missing]
         self._rounds: int | None = options.rounds

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+import hot_loops
 import mnist
 import report
+from devices import CPU, GPU
 from operations import PASSES, SIZES
 from training import FLOOR
 
@@ -68,6 +71,7 @@ def picture(title: str, height: float, parts: list[str], result: dict[str, Any])
     notes = [
         f"minigrad {versions.get('minigrad', '')}, {commit}, {result['date']}; "
         f"{machine['processor']}, {machine['threads']} threads",
+        *([report.card(machine["gpu"])] if "gpu" in machine else []),
         ", ".join(f"{name} {number}" for name, number in versions.items() if name != "minigrad"),
     ]
     if result["quick"]:
@@ -128,7 +132,8 @@ def steps(result: dict[str, Any]) -> str:
     bases = sorted({report.named(row["base"]) for row in rows})
     said = f"time of a step / that of {', '.join(bases)}"
     axis.append(label((left + right) / 2, y + 28, said, "faint small", "middle"))
-    return picture("A training step: shorter is faster", y + 32, axis + bars, result)
+    where = " on the GPU" if "gpu" in result["machine"] else ""
+    return picture(f"A training step{where}: shorter is faster", y + 32, axis + bars, result)
 
 
 def dots(
@@ -198,20 +203,34 @@ def ops(result: dict[str, Any], backend: str) -> str:
     )
 
 
-def kernels(result: dict[str, Any]) -> str:
-    """Return a dot for each kernel and each of the others: numba's time / theirs."""
+#: who is beside the kernels of a kind of device -> the colour of the dots
+BESIDE = {
+    CPU: {"numpy": "own2", "torch": "peer", "jax": "peer3"},
+    GPU: {hot_loops.COPY: "own2", hot_loops.BLAS: "own", "torch": "peer", "jax": "peer3"},
+}
+
+
+def kernels(result: dict[str, Any], field: hot_loops.Field) -> str | None:
+    """Return a dot for each kernel and each of the others: the own time / theirs."""
     rows: list[tuple[str, list[tuple[str, float]]]] = []
-    kinds = {"numpy": "own2", "torch": "peer", "jax": "peer3"}
+    kinds = BESIDE[field.device]
     most = max(row["threads"] for row in result["found"]["rows"])
     for row in result["found"]["rows"]:
         beside = [(kinds[k], ratio) for k, ratio in row["ratio"].items() if k in kinds]
         if row["threads"] == most and beside:
             rows.append((row["case"], beside))
+    if not rows:
+        return None
+    where = "the GPU" if field.device == GPU else "all threads"
+    meanings = {
+        kind: f"beside {name if name in field.yardsticks else report.named(name)}"
+        for name, kind in kinds.items()
+    }
     return dots(
-        "Kernels on all threads: minigrad's numba backend beside the others",
+        f"Kernels on {where}: minigrad's {field.own} backend beside the others",
         "time / that of the other (left of 1: minigrad is faster)",
         rows,
-        {kind: f"beside {report.named(name)}" for name, kind in kinds.items()},
+        meanings,
         result,
     )
 
@@ -260,8 +279,8 @@ def curves(result: dict[str, Any]) -> str:
     return picture(heading, bottom + 44, parts, result)
 
 
-def charts_of(result: dict[str, Any]) -> dict[str, Callable[[], str]]:
-    """Return what can be drawn of a part's results, by file name."""
+def charts_of(result: dict[str, Any]) -> dict[str, Callable[[], str | None]]:
+    """Return what draws a part's results, by file name; None where there is nothing to draw."""
     found, part = result["found"], result["part"]
     if part == "mnist" and found and mnist.totals(found):
         return {"mnist.svg": lambda: curves(result)}
@@ -273,14 +292,16 @@ def charts_of(result: dict[str, Any]) -> dict[str, Callable[[], str]]:
             "ops.svg" if len(names) == 1 else f"ops-{name}.svg": lambda name=name: ops(result, name)
             for name in names
         }
-    if part == "step" and any(set(row["ratio"]) - {FLOOR} for row in found["rows"]):
-        return {"step.svg": lambda: steps(result)}
-    if part == "kernels" and any(row["ratio"] for row in found["rows"]):
-        return {"kernels.svg": lambda: kernels(result)}
+    if part.endswith("step") and any(set(row["ratio"]) - {FLOOR} for row in found["rows"]):
+        return {f"{part}.svg": lambda: steps(result)}
+    for field in (hot_loops.ON_CPU, hot_loops.ON_GPU):
+        if part == field.part:
+            return {f"{part}.svg": partial(kernels, result, field)}
     return {}
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
     """Write the charts of a part's results to a folder."""
     for name, chart in charts_of(result).items():
-        (folder / name).write_text(chart(), encoding="utf-8")
+        if drawn := chart():
+            (folder / name).write_text(drawn, encoding="utf-8")

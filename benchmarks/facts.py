@@ -10,6 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import cards
+from devices import CPU
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -91,8 +94,9 @@ def anonymous(text: str) -> str:
     return text
 
 
-def facts(threads: int, cores: int) -> dict[str, Any]:
+def facts(threads: int, cores: int, device: str = CPU) -> dict[str, Any]:
     """Return what tells one run from another."""
+    gpu = {} if device == CPU else {"gpu": cards.facts()}
     return {
         "date": datetime.now(UTC).date().isoformat(),
         **commit(),
@@ -103,6 +107,7 @@ def facts(threads: int, cores: int) -> dict[str, Any]:
             "memory_gib": memory(),
             "system": system(),
             "blas": blas(),
+            **gpu,
         },
         "versions": {
             **versions("minigrad", "numpy", "numba", "torch", "jax"),

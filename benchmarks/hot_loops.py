@@ -1,20 +1,24 @@
-"""Kernels at telling shapes, on one thread and on all: beside NumPy, PyTorch, JAX and yardsticks.
+"""Kernels at telling shapes, on one thread and on all, or on a GPU: beside others and yardsticks.
 
 A yardstick is what cannot be done without, or what one would use instead: a copy that moves as many
 bytes as must be read and written, counted without temporaries; the products of a layer through BLAS
 into ready buffers; one `np.exp` of the logits; a bare loop over a parameter and its state;
-`np.add.at`. Copies and bare loops are compiled by Numba, and parallel on several threads.
+`np.add.at`. Copies and bare loops are compiled by Numba, and parallel on several threads. On a GPU
+a copy is the driver's own, from the card's memory to itself, and products are those of cuBLAS.
 """
 
 import math
+import statistics
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from typing import Any
 
+import cards
 import numpy as np
 from arena import Arena, say
+from devices import CPU, GPU, jax_in_float32, torch_on
 from targets import Verdict
 from turns import Contestant, take_turns
 
@@ -22,24 +26,7 @@ COPY, EXP, BARE, ADD_AT = "a copy", "np.exp", "a bare loop", "np.add.at"
 BLAS, BLAS_OF_HEADS = "its products", "its heads' products"
 LARGE = 1 << 22  # elements from which arrays are in no cache
 SMALL = 1 << 16  # elements below which the cost of a call hides that of a loop
-LIBRARIES = ("numpy", "numba", "torch", "jax")
 YARDSTICK = "yardstick"
-
-GOALS = {
-    EXP: "cross-entropy with its gradient, on one thread, beside np.exp of the logits",
-    "numpy": "cross-entropy with its gradient, on all threads, beside NumPy",
-    BARE: "a step of an optimizer beside a bare loop",
-    ADD_AT: "scatter-add beside np.add.at",
-    COPY: "what memory limits beside a copy of as many bytes",
-}
-# The most that numba may take of the time of a yardstick or of NumPy.
-LIMITS = {
-    EXP: 2.0,
-    "numpy": 1 / 3,
-    BARE: 1.1,
-    ADD_AT: 0.2,
-    COPY: 1.25,  # at least 80 % of its bandwidth
-}
 
 
 @dataclass(frozen=True)
@@ -120,6 +107,7 @@ def cross_entropy(rows: int, classes: int, **targets: tuple[str, ...]) -> Case:
         ((rows, classes), labels(classes, rows)),
         lambda f, x, y: f.cross_entropy(x, y),
         lambda jax, x, y: -jax.numpy.take_along_axis(jax.nn.log_softmax(x), y[:, None], 1).mean(),
+        moved=3,
         yardstick=EXP,
         **targets,
     )
@@ -153,13 +141,14 @@ def activation(name: str, rows: int, width: int, **targets: tuple[str, ...]) -> 
     )
 
 
-def softmax(rows: int, width: int) -> Case:
+def softmax(rows: int, width: int, **targets: tuple[str, ...]) -> Case:
     return Case(
         "softmax",
         ((rows, width),),
         lambda f, x: f.softmax(x, -1),
         lambda jax, x: jax.nn.softmax(x),
         moved=5,
+        **targets,
     )
 
 
@@ -403,6 +392,26 @@ CASES: list[Case | Update] = [
 ]
 QUICK = (1, 2, 15, 17)
 
+# So large that no card has them in its cache, and that they hide what a call costs the host; and
+# such as small networks have.
+GPU_CASES: list[Case | Update] = [
+    cross_entropy(8192, 8192, **MEMORY),
+    cross_entropy(128, 10),
+    softmax(8192, 4096, **MEMORY),
+    layer_norm(8192, 4096, **MEMORY),
+    rms_norm(8192, 4096, **MEMORY),
+    activation("relu", 8192, 4096, **MEMORY),
+    activation("gelu", 8192, 4096, **MEMORY),
+    activation("silu", 8192, 4096, **MEMORY),
+    linear("relu", 1024, 784, 256),
+    linear("relu", 8192, 1024, 4096),
+    linear("gelu", 8192, 1024, 4096),
+    dropout(8192, 4096, **MEMORY),
+    *updates(235_146)[1:2],
+    *updates(1 << 25)[:3],
+]
+GPU_QUICK = (1, 8, 12)
+
 
 def shape_of(case: Case | Update) -> str:
     if isinstance(case, Update):
@@ -415,7 +424,7 @@ def title(case: Case | Update) -> str:
     return f"{case.name} ({shape_of(case)})"
 
 
-KNOWN = {title(case): case for case in CASES}
+KNOWN = {title(case): case for case in [*CASES, *GPU_CASES]}
 
 
 @lru_cache(maxsize=1)
@@ -430,6 +439,7 @@ def drawn(name: str) -> list[Any]:
 # The libraries
 
 Build = Callable[[Case | Update, list[Any]], Callable[[], Any]]
+Player = tuple[Build, Callable[[], None]]  # what builds calls, and what waits for their device
 
 
 def cotangent_of(shape: tuple[int, ...]) -> Any:
@@ -454,7 +464,7 @@ def stepping(update: Update, optim: Any, p: Any, g: Any, **more: Any) -> Any:
     return getattr(optim, update.name)([p], lr=float(RATE), **update.options, **more).step
 
 
-def of_minigrad(backend: str) -> Build:
+def of_minigrad(backend: str) -> Player:
     import minigrad as mg
 
     def build(case: Case | Update, arrays: list[Any]) -> Callable[[], Any]:
@@ -464,27 +474,34 @@ def of_minigrad(backend: str) -> Build:
         call = partial(case.call, mg.nn.functional, *xs)
         return differentiated(case, mg.autograd.grad, call, xs, partial(mg.tensor, backend=backend))
 
-    return build
+    return build, mg.backends.get(backend).synchronize
 
 
-def of_torch(threads: int) -> Build:
-    import torch
-
+def of_torch(threads: int, device: str = CPU) -> Player:
+    torch, wait = torch_on(device)
     torch.set_num_threads(threads)
+    given = partial(torch.tensor, device=device)
 
     def build(case: Case | Update, arrays: list[Any]) -> Callable[[], Any]:
-        xs = [torch.tensor(array) for array in arrays]
+        xs = list(map(given, arrays))
         if isinstance(case, Update):
             fused = {"fused": True} if case.name != "RMSprop" else {}
             return stepping(case, torch.optim, *xs, **fused)
         call = partial(case.theirs or case.call, torch.nn.functional, *xs)
-        return differentiated(case, torch.autograd.grad, call, xs, torch.tensor)
+        return differentiated(case, torch.autograd.grad, call, xs, given)
 
-    return build
+    return build, wait
 
 
-def of_jax() -> Build:
-    import jax
+def of_jax(device: str = CPU) -> Player:
+    jax = jax_in_float32()
+    latest: Any = None
+
+    def finish(results: Any) -> Any:
+        """Wait for results, but on a GPU no sooner than for the others'."""
+        nonlocal latest
+        latest = jax.block_until_ready(results) if device == CPU else results
+        return latest
 
     def of_update(case: Update, p: Any, g: Any) -> Callable[[], Any]:
         states = [jax.numpy.ones_like(p) for _ in range(case.states)]
@@ -499,7 +516,7 @@ def of_jax() -> Build:
 
         def again() -> None:
             nonlocal held
-            held = jax.block_until_ready(step(held, g))
+            held = finish(step(held, g))
 
         return again
 
@@ -522,9 +539,9 @@ def of_jax() -> Build:
 
         like = jax.eval_shape(partial(case.jax, jax), *xs)
         cotangent = jax.numpy.asarray(cotangent_of(like.shape))
-        return lambda: jax.block_until_ready(run(cotangent, *xs))
+        return lambda: finish(run(cotangent, *xs))
 
-    return build
+    return build, lambda: jax.block_until_ready(latest)
 
 
 # Yardsticks, built from a case, its arrays and the number of threads
@@ -594,14 +611,16 @@ def added_at(case: Case, arrays: list[Any], threads: int) -> Callable[[], Any]:
     return lambda: np.add.at(np.zeros_like(like), places, g)
 
 
-def products_of_linear(case: Case, arrays: list[Any], threads: int) -> Callable[[], Any]:
+def products_of_linear(
+    case: Case, arrays: list[Any], threads: int, xp: Any = np
+) -> Callable[[], Any]:
     x, weight, _ = arrays
-    out, dx, dweight = x @ weight.T, np.empty_like(x), np.empty_like(weight)
+    out, dx, dweight = x @ weight.T, xp.empty_like(x), xp.empty_like(weight)
 
     def run() -> None:
-        np.matmul(x, weight.T, out=out)
-        np.matmul(out, weight, out=dx)
-        np.matmul(out.T, x, out=dweight)
+        xp.matmul(x, weight.T, out=out)
+        xp.matmul(out, weight, out=dx)
+        xp.matmul(out.T, x, out=dweight)
 
     return run
 
@@ -621,33 +640,105 @@ def products_of_attention(case: Case, arrays: list[Any], threads: int) -> Callab
     return run
 
 
-YARDSTICKS: dict[str, Callable[..., Callable[[], Any]]] = {
-    COPY: copied,
-    EXP: exponential,
-    BARE: bare_loop,
-    ADD_AT: added_at,
-    BLAS: products_of_linear,
-    BLAS_OF_HEADS: products_of_attention,
-}
+def copied_on_gpu(case: Case | Update, arrays: list[Any], threads: int) -> Callable[[], Any]:
+    return cards.copy(math.ceil(case.moved * arrays[0].nbytes / 2))
 
 
-def contestant(name: str, threads: int) -> tuple[Callable[[str], Callable[[], Any]], Any]:
+def products_on_gpu(case: Case, arrays: list[Any], threads: int) -> Callable[[], Any]:
+    import cupy
+
+    return products_of_linear(case, list(map(cupy.asarray, arrays)), threads, cupy)
+
+
+@dataclass(frozen=True)
+class Field:
+    """What is measured on one kind of device.
+
+    own: the backend whose kernels these are, others: who plays beside it. limits: the most that it
+    may take of the time of a yardstick or of another, goals: what that means.
+    """
+
+    part: str
+    device: str
+    own: str
+    others: tuple[str, ...]
+    cases: list[Case | Update]
+    quick: tuple[int, ...]
+    yardsticks: Mapping[str, Callable[..., Callable[[], Any]]]
+    limits: Mapping[str, float]
+    goals: Mapping[str, str]
+
+
+ON_CPU = Field(
+    "kernels",
+    CPU,
+    "numba",
+    ("numpy", "torch", "jax"),
+    CASES,
+    QUICK,
+    {
+        COPY: copied,
+        EXP: exponential,
+        BARE: bare_loop,
+        ADD_AT: added_at,
+        BLAS: products_of_linear,
+        BLAS_OF_HEADS: products_of_attention,
+    },
+    limits={
+        EXP: 2.0,
+        "numpy": 1 / 3,
+        BARE: 1.1,
+        ADD_AT: 0.2,
+        COPY: 1.25,  # at least 80 % of its bandwidth
+    },
+    goals={
+        EXP: "cross-entropy with its gradient, on one thread, beside np.exp of the logits",
+        "numpy": "cross-entropy with its gradient, on all threads, beside NumPy",
+        BARE: "a step of an optimizer beside a bare loop",
+        ADD_AT: "scatter-add beside np.add.at",
+        COPY: "what memory limits beside a copy of as many bytes",
+    },
+)
+ON_GPU = Field(
+    "gpu_kernels",
+    GPU,
+    "cupy",
+    ("torch", "jax"),
+    GPU_CASES,
+    GPU_QUICK,
+    {COPY: copied_on_gpu, BLAS: products_on_gpu},
+    limits={COPY: 1 / 0.85},
+    goals={COPY: "what memory limits on the GPU beside a copy of as many bytes"},
+)
+
+
+CARD = "card"
+
+
+def contestant(
+    name: str, threads: int, field: Field = ON_CPU
+) -> tuple[Callable[[str], Callable[[], Any]], Callable[[], None]]:
     """Return the tasks of a contestant, as `turns.serve` wants them: cases by their titles.
 
-    Those of the yardsticks are `TITLE|YARDSTICK`.
+    Those of the yardsticks are `TITLE|YARDSTICK`, and `card|NAME` of what a card does at most.
     """
-    if name != YARDSTICK:
-        makers = {"torch": partial(of_torch, threads), "jax": of_jax}
-        build = makers.get(name, partial(of_minigrad, name))()
+    makers = {
+        "torch": partial(of_torch, threads, field.device),
+        "jax": partial(of_jax, field.device),
+    }
+    backend = field.own if name == YARDSTICK else name
+    build, wait = makers.get(name, partial(of_minigrad, backend))()
 
     # One case at a time, since its arrays take hundreds of megabytes, by both its yardsticks.
     @lru_cache(maxsize=2 if name == YARDSTICK else 1)
     def task(wanted: str) -> Callable[[], Any]:
         known, _, which = wanted.partition("|")
+        if known == CARD:
+            return cards.RATES[which][0]()
         case, arrays = KNOWN[known], drawn(known)
-        return YARDSTICKS[which](case, arrays, threads) if which else build(case, arrays)
+        return field.yardsticks[which](case, arrays, threads) if which else build(case, arrays)
 
-    return task, lambda: None
+    return task, wait
 
 
 # The comparison
@@ -664,24 +755,27 @@ class Measured:
         return self.process.time(f"{task}|{self.which}", seconds)
 
 
-def measure(arena: Arena, found: dict[str, Any]) -> None:
+def measure(arena: Arena, found: dict[str, Any], field: Field = ON_CPU) -> None:
     """Fill `found` with a row for each case and number of threads."""
     found.update(rows=[], failed=[])
-    names = [n for n in LIBRARIES if n in (*arena.backends, *arena.peers)]
-    names += [YARDSTICK] if "numba" in names else []
-    cases = [CASES[i] for i in QUICK] if arena.quick else CASES
+    names = [n for n in (field.own, *field.others) if n in (*arena.backends, *arena.peers)]
+    names += [YARDSTICK] if field.own in names else []
+    cases = [field.cases[i] for i in field.quick] if arena.quick else field.cases
+    counts = {arena.threads} if arena.quick or field.device == GPU else {1, arena.threads}
     with ExitStack() as stack:
         playing: dict[tuple[str, int], Contestant] = {}
 
         def start(name: str, threads: int) -> None:
-            playing[name, threads] = stack.enter_context(arena.start("kernels", name, threads))
+            playing[name, threads] = stack.enter_context(arena.start(field.part, name, threads))
 
-        for threads in [arena.threads] if arena.quick else sorted({1, arena.threads}):
+        for threads in sorted(counts):
             for name in names:
                 start(name, threads)
+        if field.device == GPU:
+            found["rates"] = rates(playing[YARDSTICK, arena.threads], arena.block)
         for number, case in enumerate(cases, 1):
-            say(f"kernels: {title(case)} ({number} of {len(cases)})")
-            rows, failed, lost = compared(arena, playing, case)
+            say(f"{field.part}: {title(case)} ({number} of {len(cases)})")
+            rows, failed, lost = compared(arena, playing, case, field)
             found["rows"] += rows
             found["failed"] += [
                 {"case": title(case), "contestant": f"{name}, {threads} threads", "reason": why}
@@ -691,8 +785,19 @@ def measure(arena: Arena, found: dict[str, Any]) -> None:
                 start(name, threads)
 
 
+def rates(card: Contestant, seconds: float) -> dict[str, float]:
+    """Return what a card does at most, the median of three blocks each."""
+    return {
+        name: amount / statistics.median(card.time(f"{CARD}|{name}", seconds) for _ in range(3))
+        for name, (_, amount) in cards.RATES.items()
+    }
+
+
 def compared(
-    arena: Arena, playing: Mapping[tuple[str, int], Contestant], case: Case | Update
+    arena: Arena,
+    playing: Mapping[tuple[str, int], Contestant],
+    case: Case | Update,
+    field: Field = ON_CPU,
 ) -> tuple[list[dict[str, Any]], dict[tuple[str, int], str], set[tuple[str, int]]]:
     """Return the rows of a case, who failed and why, and who has to be started again."""
     who: dict[str, tuple[str, int]] = {}
@@ -700,7 +805,11 @@ def compared(
     for (name, threads), process in playing.items():
         measured = {name: process}
         if name == YARDSTICK:
-            measured = {which: Measured(process, which) for which in case.yardsticks}
+            measured = {
+                which: Measured(process, which)
+                for which in case.yardsticks
+                if which in field.yardsticks
+            }
         for one, player in measured.items():
             key = f"{one}, {threads}"
             who[key], ready[key] = (name, threads), player
@@ -708,9 +817,9 @@ def compared(
     turns = take_turns(ready, [task], arena.rounds(3), arena.control, arena.block / 5)
     us, rows = turns.us(task), []
     for threads in sorted({threads for _, threads in playing}):
-        mine = f"numba, {threads}"
+        mine = f"{field.own}, {threads}"
         times = {k.rpartition(", ")[0]: t for k, t in us.items() if who[k][1] == threads}
-        others = [name for name in times if name != "numba"] if mine in us else []
+        others = [name for name in times if name != field.own] if mine in us else []
         rows.append(
             {
                 "case": task,
@@ -726,14 +835,16 @@ def compared(
     return rows, failed, {who[key] for key in turns.lost}
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
+def verdicts(found: dict[str, Any], field: Field = ON_CPU) -> list[Verdict]:
     said = []
     for row in found["rows"]:
-        case, alone = KNOWN[row["case"]], row["threads"] == 1
-        what = f"{row['case']}, {'one thread' if alone else 'all threads'}"
+        case, alone = KNOWN[row["case"]], field.device == CPU and row["threads"] == 1
+        what = row["case"]
+        if field.device == CPU:
+            what += ", one thread" if alone else ", all threads"
         said += [
-            Verdict(GOALS[other], what, row["ratio"][other], LIMITS[other])
+            Verdict(field.goals[other], what, row["ratio"][other], field.limits[other])
             for other in (case.one if alone else case.all)
-            if other in row["ratio"]
+            if other in row["ratio"] and other in field.limits
         ]
     return said

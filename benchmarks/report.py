@@ -6,6 +6,7 @@ A document names a view between `<!-- results: VIEW -->` and `<!-- end of result
 import re
 import statistics
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import overhead
 import startup
 import training
 from arena import PEERS
+from devices import CPU
 from facts import ROOT
 from operations import BACKWARD, PASSES, SIZES
 from targets import Verdict
@@ -28,8 +30,10 @@ Results = dict[str, dict[str, Any]]
 
 JUDGES: dict[str, Callable[[dict[str, Any]], list[Verdict]]] = {
     "step": training.verdicts,
+    "gpu_step": partial(training.verdicts, own="cupy"),
     "mnist": mnist.verdicts,
     "kernels": hot_loops.verdicts,
+    "gpu_kernels": partial(hot_loops.verdicts, field=hot_loops.ON_GPU),
     "ops": operations.verdicts,
     "memory": memory.verdicts,
     "startup": startup.verdicts,
@@ -77,6 +81,14 @@ def mean(ratios: Iterable[float]) -> float:
     return statistics.geometric_mean(list(ratios))
 
 
+def card(gpu: dict[str, Any]) -> str:
+    """Return one line on a GPU, its driver and its libraries."""
+    return (
+        f"{gpu['name']}, {gpu['memory_gib']} GiB, driver {gpu['driver']}, CUDA {gpu['cuda']}, "
+        f"cuBLAS {gpu['cublas']}"
+    )
+
+
 def source(result: dict[str, Any]) -> str:
     """Return one line: the commit, the machine, the versions."""
     machine, versions = result["machine"], dict(result["versions"])
@@ -85,7 +97,8 @@ def source(result: dict[str, Any]) -> str:
     changed = " with changes" if result["dirty"] else ""
     libraries = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
-        f"minigrad {own}, {commit}{changed}, {result['date']}; {machine['processor']}, "
+        f"minigrad {own}, {commit}{changed}, {result['date']}; "
+        f"{card(machine['gpu']) + '; ' if 'gpu' in machine else ''}{machine['processor']}, "
         f"{machine['threads']} of {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{machine['system']}; {libraries}, {machine['blas']}"
     )
@@ -128,18 +141,21 @@ def misses(results: Results) -> str:
 def losses(results: Results) -> str:
     """Return where a peer is faster than minigrad's fastest backend."""
     said = []
-    if "step" in results:
-        said += [
-            f"{step}: {named(peer)} is faster, minigrad takes {times:.2f} × its time"
-            for step, peer, times in training.defeats(results["step"]["found"])
-        ]
-    for row in results.get("kernels", {}).get("found", {}).get("rows", []):
-        said += [
-            f"{row['case']}, {row['threads']} thread{'s' * (row['threads'] > 1)}: {named(peer)} is "
-            f"faster, minigrad takes {row['ratio'][peer]:.2f} × its time"
-            for peer in PEERS
-            if row["ratio"].get(peer, 0) > 1
-        ]
+    for part, where in (("step", ""), ("gpu_step", "on the GPU, ")):
+        if part in results:
+            said += [
+                f"{where}{step}: {named(peer)} is faster, minigrad takes {times:.2f} × its time"
+                for step, peer, times in training.defeats(results[part]["found"])
+            ]
+    for field in (hot_loops.ON_CPU, hot_loops.ON_GPU):
+        for row in results.get(field.part, {}).get("found", {}).get("rows", []):
+            where = f"{row['threads']} thread{'s' * (row['threads'] > 1)}"
+            said += [
+                f"{row['case']}, {where if field.device == CPU else 'on the GPU'}: {named(peer)} "
+                f"is faster, minigrad takes {row['ratio'][peer]:.2f} × its time"
+                for peer in PEERS
+                if row["ratio"].get(peer, 0) > 1
+            ]
     return bullets(said or ["nowhere in these results"])
 
 
@@ -153,25 +169,36 @@ def steps(found: dict[str, Any]) -> str:
         for row in found["rows"]
     ]
     bases = {named(row["base"]) for row in found["rows"]}
+    floor = (
+        " The floor is the perceptron's eight matrix products through BLAS and one pass of Adam."
+        if training.FLOOR in names
+        else ""
+    )
     return (
-        f"The time of a step / that of {', '.join(sorted(bases))}. The floor is the perceptron's "
-        "eight matrix products through BLAS and one pass of Adam.\n\n"
+        f"The time of a step / that of {', '.join(sorted(bases))}.{floor}\n\n"
         + table(rows, ["", *map(named, names)])
         + "\n\n"
         + bullets(dict.fromkeys(f"{row['net']}: {row['said']}" for row in found["rows"]))
     )
 
 
-def kernels(found: dict[str, Any]) -> str:
-    """Return numba's time beside the others' for each case and number of threads."""
-    libraries = [name for name in hot_loops.LIBRARIES if name != "numba"]
+def kernels(found: dict[str, Any], field: hot_loops.Field = hot_loops.ON_CPU) -> str:
+    """Return the own time beside the others' for each case and number of threads."""
     rows = []
     for row in found["rows"]:
-        beside = [f"{t:.2f} × {who}" for who, t in row["ratio"].items() if who not in libraries]
-        others = [ratio(row["ratio"].get(name)) for name in libraries]
-        rows.append([row["name"], row["shape"], str(row["threads"]), *others, ", ".join(beside)])
-    head = ["kernel", "shapes", "threads", *map(named, libraries), "yardsticks"]
-    return "The time of minigrad's numba backend / that of the others.\n\n" + table(rows, head)
+        beside = [f"{t:.2f} × {who}" for who, t in row["ratio"].items() if who in field.yardsticks]
+        others = [ratio(row["ratio"].get(name)) for name in field.others]
+        threads = [str(row["threads"])] if field.device == CPU else []
+        rows.append([row["name"], row["shape"], *threads, *others, ", ".join(beside)])
+    threads = ["threads"] if field.device == CPU else []
+    head = ["kernel", "shapes", *threads, *map(named, field.others), "yardsticks"]
+    said = f"The time of minigrad's {field.own} backend / that of the others."
+    if "rates" in found:
+        said += (
+            f" The card copies {found['rates']['copy_gb_s']:,.0f} GB/s, read and written, and "
+            f"multiplies matrices of float32 at {found['rates']['product_tflop_s']:.1f} TFLOP/s."
+        )
+    return f"{said}\n\n{table(rows, head)}"
 
 
 def backends(found: dict[str, Any]) -> list[str]:
@@ -340,7 +367,9 @@ def machine(results: Results) -> str:
 
 OF_PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "step": steps,
+    "gpu_step": steps,
     "kernels": kernels,
+    "gpu_kernels": partial(kernels, field=hot_loops.ON_GPU),
     "ops": ops,
     "mnist": epochs,
     "memory": tape,
@@ -359,8 +388,10 @@ OF_ALL: dict[str, Callable[[Results], str]] = {
 
 CHARTS = {
     "step_chart": "Bars: a training step of three networks, for minigrad, PyTorch and JAX",
+    "gpu_step_chart": "Bars: a training step on the GPU, for minigrad, PyTorch and JAX",
     "mnist_chart": "Curves: the accuracy on MNIST's test set over the seconds of training",
     "kernels_chart": "Dots: the time of each kernel on numba / NumPy's, PyTorch's and JAX's",
+    "gpu_kernels_chart": "Dots: the time of each kernel on the GPU / a copy's, PyTorch's and JAX's",
     "ops_chart": "Dots: the time of each operation with a kernel on numba / its time on numpy",
 }
 
@@ -369,10 +400,12 @@ def view(name: str, results: Results) -> str:
     """Return a view of the results by its name."""
     if name in OF_ALL:
         return OF_ALL[name](results) if results else "Not measured yet."
-    found = results.get(name, {}).get("found")
+    result = results.get(name, {})
+    found = result.get("found")
     if not found or not found.get("rows", True):
         return "Not measured yet."
-    return OF_PARTS[name](found)
+    gpu = result["machine"].get("gpu")
+    return (f"On {card(gpu)}. " if gpu else "") + OF_PARTS[name](found)
 
 
 def filled(page: Path, results: Results) -> str:

@@ -1,6 +1,6 @@
 """minigrad measured: its operations, kernels and training beside PyTorch and JAX.
 
-Parts, each with a file of results, machine facts included:
+Parts, each with a file of results, machine facts included (those of a GPU: gpu.py):
 
     ops        every op of the sample table on each backend
     kernels    the hot loops at telling shapes, on one thread and on all
@@ -25,6 +25,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,14 @@ import report
 import startup
 import training
 from arena import BACKENDS, PEERS, Arena, say
+from devices import CPU, GPU
 from facts import anonymous, facts
 from turns import PATIENCE, Failed, Lost, bind, cores, serve
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SCHEMA = 2
-PARTS: dict[str, Callable[[Arena, dict[str, Any]], None]] = {
+Part = Callable[[Arena, dict[str, Any]], None]
+PARTS: dict[str, Part] = {
     "ops": operations.measure,
     "kernels": hot_loops.measure,
     "step": training.measure,
@@ -54,6 +57,11 @@ PARTS: dict[str, Callable[[Arena, dict[str, Any]], None]] = {
     "warmup": startup.warm,
 }
 USUAL = [part for part in PARTS if part != "warmup"]
+GPU_PARTS: dict[str, Part] = {
+    "gpu_kernels": partial(hot_loops.measure, field=hot_loops.ON_GPU),
+    "gpu_step": partial(training.measure, part="gpu_step"),
+}
+EVERY = PARTS | GPU_PARTS
 
 
 def play(contestant: str) -> None:
@@ -63,7 +71,9 @@ def play(contestant: str) -> None:
     players: dict[str, Callable[[], Any]] = {
         "ops": lambda: operations.contestant(name),
         "kernels": lambda: hot_loops.contestant(name, int(threads)),
+        "gpu_kernels": lambda: hot_loops.contestant(name, int(threads), hot_loops.ON_GPU),
         "step": lambda: training.contestant(name),
+        "gpu_step": lambda: training.contestant(name, GPU),
         "mnist": lambda: mnist.contestant(name),
         "overhead": lambda: overhead.contestant(name),
         "warmup": lambda: startup.warming(name),
@@ -78,7 +88,7 @@ def measured(part: str, arena: Arena, about: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     with arena.controlled(1 if part == "overhead" else None) as control:
         try:
-            PARTS[part](arena, found)
+            EVERY[part](arena, found)
         except KeyboardInterrupt:
             result["interrupted"] = True
         except (Failed, Lost) as error:
@@ -104,7 +114,7 @@ def written(result: dict[str, Any], folder: Path) -> None:
 def stored(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the results in a folder by part."""
     found = {}
-    for part in PARTS:
+    for part in EVERY:
         path = folder / f"{part}.json"
         if not path.exists():
             continue
@@ -154,15 +164,14 @@ def whole(text: str) -> int:
     return int(text)
 
 
-def parsed() -> argparse.Namespace:
-    summary, _, rest = (__doc__ or "").partition("\n\n")
+def options_of(doc: str, parts: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the parser of a command that measures parts."""
+    summary, _, rest = doc.partition("\n\n")
     parser = argparse.ArgumentParser(
         description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}")
-    add("--ops", type=among(operations.names()), metavar="NAMES", help="of the ops, these")
-    add("--backends", type=among(BACKENDS), default=list(BACKENDS), metavar="NAMES")
+    add("parts", nargs="*", metavar="PART", help=f"of: {', '.join(parts)}")
     add(
         "--peers",
         type=among(PEERS),
@@ -172,7 +181,6 @@ def parsed() -> argparse.Namespace:
     add("--rounds", type=whole, help="rounds that count, after one to warm up")
     add("--threads", type=whole, default=cores(), help="threads of each contestant (all cores)")
     add("--patience", type=whole, default=PATIENCE, help="seconds until a contestant is given up")
-    add("--mnist", type=Path, metavar="FOLDER", help="where MNIST's files are")
     add("--quick", action="store_true", help="short blocks, few rows: no figures to be quoted")
     add(
         "--results",
@@ -180,13 +188,19 @@ def parsed() -> argparse.Namespace:
         metavar="FOLDER",
         help="where results and charts go (results/ beside this file; with --quick nowhere)",
     )
-    add("--publish", action="store_true", help="write the documents' tables and charts, and end")
-    add("--serve", help=argparse.SUPPRESS)
+    parser.set_defaults(ops=None, backends=list(BACKENDS), mnist=None, publish=False)
+    return parser
+
+
+def parsed(
+    parser: argparse.ArgumentParser, parts: Iterable[str], usual: Iterable[str]
+) -> argparse.Namespace:
+    """Return the options of the command line, those that depend on others filled in."""
     options = parser.parse_args()
     for part in options.parts:
-        if part not in PARTS:
-            parser.error(f"unknown part {part!r} (known: {', '.join(PARTS)})")
-    options.parts = [part for part in PARTS if part in (options.parts or USUAL)]
+        if part not in parts:
+            parser.error(f"unknown part {part!r} (known: {', '.join(parts)})")
+    options.parts = [part for part in parts if part in (options.parts or usual)]
     if options.peers is None:
         options.peers = [name for name in PEERS if not (options.quick and name == "torch.compile")]
     if options.results is None and not (options.quick and not options.publish):
@@ -194,23 +208,17 @@ def parsed() -> argparse.Namespace:
     return options
 
 
-def main() -> int:
-    if sys.argv[1:2] == ["--serve"]:
-        play(sys.argv[2])
-        return 0
-    options = parsed()
-    if options.publish:
-        publish(options.results)
-        return 0
+def measure(options: argparse.Namespace, device: str = CPU) -> int:
+    """Measure the parts that are asked for, store and tell the results; return the exit code."""
     offered = cores()
     bind(options.threads)
-    arena = Arena(options)
+    arena = Arena(options, device)
     for name, reason in arena.missing.items():
         say(f"missing: {name}: {reason}")
     if not arena.backends:
         raise SystemExit("none of the backends can be used here")
     about = {
-        **facts(options.threads, offered),
+        **facts(options.threads, offered, device),
         "quick": options.quick,
         "missing": arena.missing,
     }
@@ -223,6 +231,23 @@ def main() -> int:
             break
     print(report.told(results))
     return 130 if any("interrupted" in result for result in results.values()) else 0
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["--serve"]:
+        play(sys.argv[2])
+        return 0
+    parser = options_of(__doc__ or "", PARTS)
+    add = parser.add_argument
+    add("--ops", type=among(operations.names()), metavar="NAMES", help="of the ops, these")
+    add("--backends", type=among(BACKENDS), metavar="NAMES")
+    add("--mnist", type=Path, metavar="FOLDER", help="where MNIST's files are")
+    add("--publish", action="store_true", help="write the documents' tables and charts, and end")
+    options = parsed(parser, PARTS, USUAL)
+    if options.publish:
+        publish(options.results)
+        return 0
+    return measure(options)
 
 
 if __name__ == "__main__":

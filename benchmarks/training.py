@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from arena import PEERS, Arena, say
+from devices import CPU, jax_in_float32, torch_on
 from targets import Verdict
 from turns import Contestant, Failed, Lost, take_turns
 
@@ -148,9 +149,15 @@ NETS = {
         (16,),
     ),
 }
-# The most that a step on numba may take of the time of PyTorch's, with its fused Adam.
-GOAL = "a training step beside PyTorch"
-TARGETS = {("perceptron", size): 1.0 for size in NETS["perceptron"].sizes}
+# The most that a step on a backend may take of the time of PyTorch's, with its fused Adam.
+GOALS = {
+    "numba": "a training step beside PyTorch",
+    "cupy": "a training step on the GPU beside PyTorch",
+}
+TARGETS = {
+    "numba": {("perceptron", size): 1.0 for size in (32, 128, 1024)},
+    "cupy": {("perceptron", size): 1.0 for size in (128, 1024)},
+}
 
 
 def weights(parameters: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -219,10 +226,9 @@ def minigrad(backend: str, net: Net) -> Trainer:
     return eager(given, model, loss_of, optimizer, mg.backends.get(backend).synchronize)
 
 
-def torch(net: Net, compiled: bool = False) -> Trainer:
-    import torch
-
-    model = net.build(torch.nn)
+def torch(net: Net, device: str, compiled: bool = False) -> Trainer:
+    torch, wait = torch_on(device)
+    model = net.build(torch.nn).to(device)
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     model.load_state_dict({k: torch.from_numpy(v) for k, v in weights(shapes).items()})
     optimizer = torch.optim.Adam(
@@ -230,22 +236,21 @@ def torch(net: Net, compiled: bool = False) -> Trainer:
     )
 
     def given(*arrays: Any) -> tuple[Any, ...]:
-        return tuple(torch.from_numpy(array) for array in arrays)
+        return tuple(torch.from_numpy(array).to(device) for array in arrays)
 
     def loss_of(inputs: Any, targets: Any) -> Any:
         return torch.nn.functional.cross_entropy(model(inputs), targets)
 
     # Without dynamic=False a second batch size would compile for any size, which is slower.
     loss = torch.compile(loss_of, dynamic=False) if compiled else loss_of
-    return eager(given, model, loss, optimizer, lambda: None)
+    return eager(given, model, loss, optimizer, wait)
 
 
-def jax(net: Net) -> Trainer:
-    import jax
-    import jax.numpy as jnp
-
+def jax(net: Net, device: str) -> Trainer:
     import minigrad as mg
 
+    jax = jax_in_float32()
+    jnp = jax.numpy
     shapes = {name: tuple(p.shape) for name, p in net.build(mg.nn).named_parameters()}
     params = jax.tree.map(jnp.asarray, weights(shapes))
     zeros = jax.tree.map(jnp.zeros_like, params)
@@ -285,16 +290,16 @@ def jax(net: Net) -> Trainer:
     return Trainer(given, step, set_lr, synchronize=lambda: jax.block_until_ready(state))
 
 
-MAKERS: dict[str, Callable[[Net], Trainer]] = {
+MAKERS: dict[str, Callable[[Net, str], Trainer]] = {
     "torch": torch,
     "torch.compile": partial(torch, compiled=True),
     "jax": jax,
 }
 
 
-def trainer(name: str, net: Net) -> Trainer:
-    """Return the trainer of a backend or of a peer."""
-    return (MAKERS.get(name) or partial(minigrad, name))(net)
+def trainer(name: str, net: Net, device: str = CPU) -> Trainer:
+    """Return the trainer of a backend, or of a peer on a device."""
+    return MAKERS[name](net, device) if name in MAKERS else minigrad(name, net)
 
 
 def floor(size: int) -> Callable[[], None]:
@@ -339,7 +344,9 @@ def floor(size: int) -> Callable[[], None]:
     return step
 
 
-def contestant(name: str) -> tuple[Callable[[str], Callable[[], Any]], Callable[[], None]]:
+def contestant(
+    name: str, device: str = CPU
+) -> tuple[Callable[[str], Callable[[], Any]], Callable[[], None]]:
     """Return the tasks of a contestant by name, as `turns.serve` wants them.
 
     `NET|SIZE` takes a step, `NET|SIZE|first` too and reads its loss; `NET|SIZE|losses` takes
@@ -351,7 +358,7 @@ def contestant(name: str) -> tuple[Callable[[str], Callable[[], Any]], Callable[
 
     @cache
     def ready(net: str, size: int) -> tuple[Trainer, tuple[Any, ...]]:
-        found = trainer(name, NETS[net])
+        found = trainer(name, NETS[net], device)
         return found, found.given(*NETS[net].batch(np.random.default_rng(4), size))
 
     ready_floor = cache(floor)
@@ -394,17 +401,17 @@ def disagreeing(losses: Mapping[str, list[float]]) -> list[str]:
     ]
 
 
-def measure(arena: Arena, found: dict[str, Any]) -> None:
+def measure(arena: Arena, found: dict[str, Any], part: str = "step") -> None:
     """Fill `found` with the step of every contestant for every network and batch size."""
     found.update(rows=[], failed={})
     names = [*arena.backends, *arena.peers]
     if "numba" in arena.backends:
         names.insert(0, FLOOR)
     with ExitStack() as stack:
-        playing = {name: stack.enter_context(arena.start("step", name)) for name in names}
+        playing = {name: stack.enter_context(arena.start(part, name)) for name in names}
         for net, what in NETS.items():
             for size in what.sizes[:1] if arena.quick else what.sizes:
-                say(f"step: {net}, batch {size}")
+                say(f"{part}: {net}, batch {size}")
                 found["rows"].append(compared(arena, playing, net, size, found["failed"]))
 
 
@@ -460,11 +467,10 @@ def title(row: dict[str, Any]) -> str:
     return f"{row['net']}, batch {row['batch']:,}"
 
 
-def verdicts(found: dict[str, Any]) -> list[Verdict]:
+def verdicts(found: dict[str, Any], own: str = "numba") -> list[Verdict]:
+    targets = TARGETS[own]
     return [
-        Verdict(GOAL, title(row), row["ratio"]["numba"], TARGETS[row["net"], row["batch"]])
+        Verdict(GOALS[own], title(row), row["ratio"][own], targets[row["net"], row["batch"]])
         for row in found["rows"]
-        if (row["net"], row["batch"]) in TARGETS
-        and row["base"] == "torch"
-        and "numba" in row["ratio"]
+        if (row["net"], row["batch"]) in targets and row["base"] == "torch" and own in row["ratio"]
     ]

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from minigrad.engine import TABLE
 NEEDS_TORCH = "compares with torch (the extra minigrad[compare])"
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
-RUN = FOLDER / "run.py"
+RUN, GPU = FOLDER / "run.py", FOLDER / "gpu.py"
 
 
 @pytest.fixture
@@ -29,12 +30,12 @@ def program(monkeypatch):
     return __import__
 
 
-def command(*options):
-    return [sys.executable, str(RUN), *map(str, options)]
+def command(*options, script=RUN):
+    return [sys.executable, str(script), *map(str, options)]
 
 
-def run(*options, code=0):
-    done = subprocess.run(command(*options), capture_output=True, text=True)
+def run(*options, code=0, script=RUN, env=None):
+    done = subprocess.run(command(*options, script=script), capture_output=True, text=True, env=env)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -202,6 +203,68 @@ def test_foreign_results_are_refused_in_one_line(tmp_path, text):
     lines = run("--publish", "--results", tmp_path, code=1).stderr.splitlines()
     assert len(lines) == 1
     assert "step.json holds no results of this program" in lines[0]
+
+
+# On a GPU
+
+
+def run_on_gpu(*options, path, code=0):
+    folders = [*path, ROOT, os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    return run(*options, code=code, script=GPU, env=env)
+
+
+@pytest.fixture(scope="module")
+def pretended(tmp_path_factory):
+    """What a quick run on a pretended card prints, and the folder with its results."""
+    folder, tests = tmp_path_factory.mktemp("results"), ROOT / "tests"
+    done = run_on_gpu("--quick", "--results", folder, path=[tests / "fake_cupy", tests])
+    return done.stdout, folder
+
+
+def test_gpu_parts_are_stored_with_the_facts_of_the_card(pretended, program):
+    found = program("run").stored(pretended[1])
+    assert list(found) == ["gpu_kernels", "gpu_step"]
+    for result in found.values():
+        assert result["found"]["failed"] in ([], {})
+        assert result["machine"]["gpu"] == {
+            "name": "NVIDIA Pretended",
+            "memory_gib": 4.0,
+            "driver": result["machine"]["gpu"]["driver"],
+            "cuda": "12.8",
+            "cublas": 120804,
+        }
+        assert set(result["missing"]) <= {"torch", "jax"}
+    steps, kernels = found["gpu_step"]["found"]["rows"], found["gpu_kernels"]["found"]
+    assert [row["net"] for row in steps] == ["perceptron", "convolutional", "transformer"]
+    assert all("cupy" in row["us"] for row in [*steps, *kernels["rows"]])
+    assert "its products" in kernels["rows"][1]["ratio"]
+    assert all(rate > 0 for rate in kernels["rates"].values())
+
+
+def test_gpu_parts_are_told_and_drawn(pretended):
+    printed, folder = pretended
+    assert "On NVIDIA Pretended, 4.0 GiB, driver" in printed
+    assert "GB/s, read and written" in printed
+    assert {file.name for file in folder.glob("*.svg")} == {"gpu_step.svg", "gpu_kernels.svg"}
+
+
+@pytest.mark.skipif(mg.backends.status()["cupy"].usable, reason="says what lacks without a GPU")
+def test_without_a_gpu_one_line_says_what_is_missing():
+    done = run_on_gpu(path=[], code=2)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('gpu.py: backend "cupy" ')
+
+
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_peers_that_see_no_gpu_are_missing(program, monkeypatch, library):
+    pytest.importorskip(library, reason=NEEDS_TORCH.replace("torch", library))
+    arena = program("arena")
+    monkeypatch.setitem(arena.SEES_GPU, library, "raise SystemExit(True)")
+    arena.sees_gpu.cache_clear()
+    assert arena.absentees([], [library], "cuda") == {library: arena.NEEDS_CUDA}
+    assert arena.absentees([], [library]) == {}
 
 
 def test_mnist_is_where_one_says(program, tmp_path):
@@ -373,7 +436,8 @@ def test_factor_keeps_arrays_below_the_limit(program, shapes, factor):
 
 def test_every_case_has_a_title_of_its_own(program):
     hot_loops = program("hot_loops")
-    assert len(hot_loops.KNOWN) == len(hot_loops.CASES)
+    for cases in (hot_loops.CASES, hot_loops.GPU_CASES):
+        assert len(set(map(hot_loops.title, cases))) == len(cases)
 
 
 SHORT = {
@@ -407,9 +471,9 @@ def test_libraries_compute_the_same(program, make, sizes, library):
         rng.standard_normal(x, np.float32) if isinstance(x, tuple) else x for x in case.inputs
     ]
 
-    def computed(build):
-        found = build(case, arrays)()
-        if library == "jax" and build is theirs and case.wrt and not case.only_backward:
+    def computed(player):
+        found = player[0](case, arrays)()
+        if library == "jax" and player is theirs and case.wrt and not case.only_backward:
             found = found[1]
         found = found if isinstance(found, tuple | list) else [found]
         return [np.asarray(x.numpy() if hasattr(x, "numpy") else x) for x in found]
@@ -427,8 +491,9 @@ def test_optimizers_step(program, number, library):
     hot_loops = program("hot_loops")
     update = hot_loops.updates(10)[number]
     makers = {"torch": lambda: hot_loops.of_torch(1), "jax": hot_loops.of_jax}
-    build = makers.get(library, lambda: hot_loops.of_minigrad("numpy"))()
+    build, wait = makers.get(library, lambda: hot_loops.of_minigrad("numpy"))()
     build(update, [np.ones(10, np.float32), np.ones(10, np.float32)])()
+    wait()
 
 
 # What is said
@@ -541,7 +606,19 @@ def told():
             "rows": [{"task": "multiply, no tape", "ratio": 0.8, "us": {}, "slow_rounds": 0}]
         },
     }
-    return {part: about(part, found) for part, found in parts.items()}
+    card = {"name": "Card", "memory_gib": 80.0, "driver": "550.1", "cuda": "12.8", "cublas": 1}
+    on_card = {
+        "gpu_step": {"rows": [step(128, cupy=300.0, torch=200.0)], "failed": {}},
+        "gpu_kernels": {
+            "rows": [kernel("softmax (8192×4096)", 1, torch=1.5, a_copy=1.25)],
+            "rates": {"copy_gb_s": 2900.4, "product_tflop_s": 50.06},
+            "failed": [],
+        },
+    }
+    found = {part: about(part, found) for part, found in {**parts, **on_card}.items()}
+    for part in on_card:
+        found[part]["machine"]["gpu"] = card
+    return found
 
 
 @pytest.mark.parametrize(
@@ -572,6 +649,14 @@ def told():
         "- perceptron, batch 32: the losses of numpy differ from the others'",
         "- step: the control was slow in rounds that count, in 2 of 2 rows",
         "overhead: minigrad 1.2, commit abc1234 with changes, 2030-01-02; CPU, 1 of 2 cores",
+        "- on the GPU, perceptron, batch 128: PyTorch is faster, minigrad takes 1.50 × its time",
+        "- softmax (8192×4096), on the GPU: PyTorch is faster, minigrad takes 1.50 × its time",
+        "- perceptron, batch 128, a training step on the GPU beside PyTorch: 1.50, at most 1 asked",
+        "- softmax (8192×4096), what memory limits on the GPU beside a copy of as many bytes: 1.2",
+        "| softmax | 8192×4096 | 1.50 | – | 1.25 × a copy |",
+        "On Card, 80.0 GiB, driver 550.1, CUDA 12.8, cuBLAS 1. The time of a step / that of PyTor",
+        "The card copies 2,900 GB/s, read and written, and multiplies matrices of float32 at 50.1 ",
+        "gpu_step, gpu_kernels: minigrad 1.2, commit abc1234 with changes, 2030-01-02; Card, 80.0",
     ],
 )
 def test_report(program, told, line):
@@ -592,7 +677,10 @@ def test_nothing_is_said_where_nothing_is_lost(program, told):
     assert report.misses(good) == "- none in these results"
 
 
-@pytest.mark.parametrize("part", ["ops", "kernels", "step", "mnist", "startup", "overhead"])
+@pytest.mark.parametrize(
+    "part",
+    ["ops", "kernels", "gpu_kernels", "step", "gpu_step", "mnist", "startup", "overhead"],
+)
 def test_reports_and_charts_of_what_failed_at_once(program, tmp_path, told, part):
     failed = {part: told[part] | {"found": {}, "given_up": "all are lost"}}
     assert f"- {part}: given up: all are lost" in program("report").told(failed)
@@ -600,13 +688,14 @@ def test_reports_and_charts_of_what_failed_at_once(program, tmp_path, told, part
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("part", ["ops", "kernels", "step", "mnist"])
+@pytest.mark.parametrize("part", ["ops", "kernels", "gpu_kernels", "step", "gpu_step", "mnist"])
 def test_charts(program, tmp_path, told, part):
     program("charts").draw(told[part], tmp_path)
     (file,) = tmp_path.iterdir()
     words = " ".join(ET.parse(file).getroot().itertext())
     assert "commit abc1234 with changes" in words
     assert "numba" in words
+    assert ("Card, 80.0 GiB" in words) == part.startswith("gpu_")
     assert "prefers-color-scheme: dark" in words
 
 

@@ -1,0 +1,42 @@
+"""minigrad on a GPU measured: its kernels beside the card, and training beside PyTorch and JAX.
+
+Parts, each with a file of results, the facts of the card included:
+
+    gpu_kernels  large hot loops beside a copy in the card's memory and the products of cuBLAS
+    gpu_step     a training step of three small networks
+
+Needs the extra `cuda12` or `cuda13`, and of PyTorch and JAX the builds for CUDA. Everyone computes
+in float32, not in TF32. `python benchmarks/run.py --publish` writes the tables into the documents.
+
+    python benchmarks/gpu.py             both parts, within 8 minutes
+    python benchmarks/gpu.py gpu_step    one part
+    python benchmarks/gpu.py --quick     whether everything works, in about a minute
+"""
+
+import os
+import sys
+
+import run
+from arena import say
+from devices import GPU
+
+
+def main() -> int:
+    from minigrad import backends
+
+    options = run.parsed(run.options_of(__doc__ or "", run.GPU_PARTS), run.GPU_PARTS, run.GPU_PARTS)
+    options.backends = ["cupy"]
+    reason = backends.status()["cupy"].reason
+    if reason:
+        say(f"gpu.py: {reason}")
+        return 2
+    # JAX would take three quarters of the memory and leave the others none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return run.measure(options, GPU)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
