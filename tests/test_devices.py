@@ -209,5 +209,24 @@ def test_indices_of_an_embedding_on_another_backend():
 
 def test_parameters_on_different_backends():
     there, here = (nn.Linear(2, 2).to(name) for name in ("strict", "numpy"))
-    with pytest.raises(ValueError, match=r"parameter 2 of shape .* is on cpu, the first of its"):
+    with pytest.raises(ValueError, match=r"is on cpu, .* group on strict:0; move all of the"):
         mg.optim.Adam([*there.parameters(), *here.parameters()])
+
+
+@pytest.mark.parametrize("optimizer", [mg.optim.Adam, mg.optim.SGD])
+def test_a_model_that_moves_needs_a_new_optimizer(optimizer):
+    model, x = nn.Linear(2, 2), np.ones((3, 2), np.float32)
+
+    def step(optimizer):
+        optimizer.zero_grad()
+        model(mg.tensor(x, backend=model.weight.backend)).sum().backward()
+        optimizer.step()
+
+    old = optimizer(model.parameters(), lr=0.1)
+    step(old)
+    model.to("strict")
+    with pytest.raises(ValueError, match=r"on strict \(strict:0\), but were on numpy \(cpu\) when"):
+        step(old)
+    new = optimizer(model.parameters(), lr=0.1)
+    new.load_state_dict(old.state_dict())
+    step(new)

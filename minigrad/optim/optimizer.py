@@ -42,7 +42,7 @@ class ParamGroup(MutableMapping[str, Any]):
         #: the rate from which schedules start, the "lr" when the first of them was made; it is no
         #: option and no part of the state, schedules keep it in theirs
         self.initial_lr: float | None = None
-        backend = params[0].backend
+        self.backend = backend = params[0].backend
         for name, value in options.items():
             if isinstance(value, tuple):
                 self.tensors[name] = tuple(
@@ -190,7 +190,8 @@ class Optimizer:
                 raise TypeError(f"{which} must be floating, not {p.dtype}")
             if p.device != params[0].device:
                 raise ValueError(
-                    f"{which} is on {p.device}, the first of its group on {params[0].device}"
+                    f"{which} is on {p.device}, the first of its group on {params[0].device}; "
+                    f"move all of the model with model.to({p.backend.name!r}), or make two groups"
                 )
             if id(p) in seen:
                 raise ValueError(f"{which} is given twice")
@@ -202,8 +203,19 @@ class Optimizer:
             for group in self.param_groups:
                 given = [(p, g) for p in group["params"] if (g := p.grad) is not None]
                 if given:
+                    self._require_home(given[0][0], group)
                     first, *others = [(p, g, *self._state_for(p, group)) for p, g in given]
                     self._update(first, group, list(chain.from_iterable(others)))
+
+    def _require_home(self, p: Tensor, group: ParamGroup) -> None:
+        """Raise ValueError where parameters were moved after the optimizer was made."""
+        here, home = p.backend, group.backend
+        if here is not home and here.device != home.device:
+            raise ValueError(
+                f"{self._name}: the parameters are on {here.name} ({here.device}), but were on "
+                f"{home.name} ({home.device}) when the optimizer was made; make it after "
+                f"model.to({here.name!r}), and take over its state with load_state_dict"
+            )
 
     def _state_for(self, p: Tensor, group: ParamGroup) -> Iterable[Tensor | None]:
         """Return what an update takes of a parameter, beside itself and its gradient."""
