@@ -66,7 +66,7 @@ def _order(shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> Ord
 def _calls(dtype: Any, n: int, **params: Any) -> Iterator[Call]:
     """By rows, one row, rows of several planes, columns, and columns of several matrices."""
     rng = np.random.default_rng(0)
-    of_rows: tuple[Any, ...] = (((n, 9), (1,)), ((n, 9), (0, 1)), ((3, n, 5), (0, 2)))
+    of_rows: tuple[Any, ...] = (((n, 9), (1,)), ((n + 9,), (0,)), ((3, n, 5), (0, 2)))
     for shape, axis in (*of_rows, ((9, n), (0,)), ((n, 5, 2), (1,))):
         x = rng.normal(size=shape).astype(dtype)
         yield [x], {"axis": axis, "keepdims": False} | params
