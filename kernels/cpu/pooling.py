@@ -1,7 +1,8 @@
 """Maxima and means of windows of images, and their way back, in one pass over the image.
 
 An image is read where it lies and each result written once. For maxima a window costs its points,
-whose places are compared one after the other: the loops are bound by that, not by memory, and 2 x 2
+whose places are compared one after the other, one to three operations for each byte of float32:
+the loops are bound by that, not by memory, and 2 x 2
 windows side by side have a straight one. Means are sums of rows, which are vectors, and then of
 what windows see of these sums. Float32 on one thread: halving (64, 16, 28, 28) took 0.25 of NumPy's
 time for maxima (0.15 of torch's) and 0.2 for their way back, 0.55 and 0.7 for means (0.3 and 0.35
