@@ -11,10 +11,7 @@ def limit_blas(library: Any, count: int) -> None:
     From version 3.8 on, threadpoolctl obeys only the first Python thread that asks, until that one
     says that it is done.
     """
-    done = getattr(library, "clear_controlling_thread", None)
-    if done is None:
-        library.set_num_threads(count)
-    else:
-        done(force=True)
-        library.set_num_threads(count)
-        done(force=True)
+    done = getattr(library, "clear_controlling_thread", lambda force: None)
+    done(force=True)
+    library.set_num_threads(count)
+    done(force=True)

@@ -21,9 +21,9 @@ product, a tenth of BLAS's time.
 Measured, float32, one thread, beside NumPy's path: 784 to 256 features with relu, forward 0.6 of
 its time at 32 rows, 0.95 at 1,024; 64 to 256 at 1,024 rows, forward and backward, 0.9, with relu
 0.5, with gelu 0.1. On two threads beside passes apart from BLAS with threads of its own: forward
-0.65 at (1024, 64, 256), 0.85 at (1024, 784, 256), backward 0.95 to 1.1, and
-0.9 of its processor time at (4096, 1024, 1024). BLAS's threads wait for each other spinning: where
-other programs were running, a training step of a small perceptron took 0.1 to 0.4 of its time.
+0.65 at (1024, 64, 256), 0.85 at (1024, 784, 256), backward 0.95 to 1.1, and 0.9 of its processor
+time at (4096, 1024, 1024). BLAS's threads wait for each other spinning: where other programs were
+running, a training step of a small perceptron took 0.1 to 0.4 of its time.
 """
 
 from collections.abc import Iterator

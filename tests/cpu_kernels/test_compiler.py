@@ -101,17 +101,23 @@ def test_products_have_one_thread_inside_and_as_many_as_before_after():
 
 def test_products_have_one_thread_in_every_thread():
     scope, found = compiler.one_blas_thread, []
+    usual = [library.get_num_threads() for library in scope.libraries()]
 
     def enter():
         with scope:
             found.extend(library.get_num_threads() for library in scope.libraries())
 
-    for _ in range(2):  # threadpoolctl lets the first that asks decide
-        enter()
+    try:
+        for library in scope.libraries():
+            compiler.threads.limit_blas(library, 2)
+        enter()  # of threads that limit a BLAS, threadpoolctl obeys the first
         thread = threading.Thread(target=enter)
         thread.start()
         thread.join()
-    assert set(found) <= {1}
+    finally:
+        for library, count in zip(scope.libraries(), usual, strict=True):
+            compiler.threads.limit_blas(library, count)
+    assert found == [1] * 2 * len(usual)
 
 
 def test_the_blas_of_a_package_is_its_own_or_else_the_system_s(monkeypatch):
