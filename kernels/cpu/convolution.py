@@ -81,8 +81,9 @@ def convolution(
     fit = x.shape[2:] == windows.lengths and x.shape[1] == groups * weight.shape[1]
     if not (fit and _are_known(windows, x, weight, bias)):
         return NotImplemented
-    out = _convolved(_images(x), weight, bias, steps(windows), pair(windows.sizes, 1), int(groups))
-    return out.reshape(len(x), len(weight), *windows.sizes)
+    out = np.empty((len(x), len(weight), *windows.sizes), x.dtype)
+    _convolve_into(out, _images(x), weight, bias, steps(windows), int(groups))
+    return out
 
 
 @kernel(_transpose_calls)
@@ -99,21 +100,21 @@ def convolution_transpose(
         return NotImplemented
     channels, groups = groups * weight.shape[1], int(groups)
     around = kernel, stride, padding, dilation = steps(windows)
-    lengths = pair(windows.lengths, 1)
+    out = np.empty((len(y), channels, *windows.lengths), y.dtype)
     if stride == (1, 1) and len(weight) <= 2 * channels:
         # Points see those that saw them, through a mirrored kernel. The reference has this rule,
         # since what lies beside y is multiplied by weights, which may be infinite.
         before = tuple(d * (k - 1) - p for k, d, p in zip(kernel, dilation, padding, strict=True))
         around = kernel, stride, (before[0], before[1]), dilation
-        out = _convolved(_images(y), _mirrored(weight, groups), bias, around, lengths, groups)
+        _convolve_into(out, _images(y), _mirrored(weight, groups), bias, around, groups)
     else:
         images, rows = _images(y), math.prod(weight.shape[1:])
         high, samples = _block(images.shape, WINDOWS, len(weight) // groups * images.shape[3], 0)
         fill = _filling(bias, channels, y.dtype)
-        out = np.empty((len(y), channels, *lengths), y.dtype)
         work = images.size * max(rows, TILE)
-        _spread(work, images, plain(weight).ravel(), fill, groups, *around, high, samples, out)
-    return out.reshape(len(y), channels, *windows.lengths)
+        given = images, plain(weight).ravel(), fill, groups
+        _spread(work, *given, *around, high, samples, _images(out))
+    return out
 
 
 @kernel(_weight_calls)
@@ -174,26 +175,26 @@ def _images(x: Array) -> Array:
     return plain(x).reshape(*x.shape[:2], *pair(x.shape[2:], 1))
 
 
-def _convolved(
-    x: Array, weight: Array, bias: Array | None, around: Steps, sizes: Pair, groups: int
-) -> Array:
-    """Return what `convolution` does, of images of two axes and steps over two."""
-    n, channels, depth, (height, width) = len(x), len(weight), x.shape[1] // groups, sizes
+def _convolve_into(
+    out: Array, x: Array, weight: Array, bias: Array | None, around: Steps, groups: int
+) -> None:
+    """Fill out with what `convolution` returns, of images of two axes and steps over two."""
+    n, channels, height, width = _images(out).shape
+    depth = x.shape[1] // groups
     kernel, stride, padding, dilation = around
     points = kernel == stride == (1, 1) and padding == (0, 0)
     if points and height * width <= WINDOWS:  # as one row
         x, height, width = x.reshape(*x.shape[:2], 1, height * width), 1, height * width
-    out = np.empty((n, channels, height, width), x.dtype)
+    made = out.reshape(n, channels, height, width)
     direct = stride == (1, 1) and height * width >= MANY
     wide = (width - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1
     terms = depth * kernel[0] * kernel[1]
     row = depth * wide if direct else terms * width
-    high, samples = _block(out.shape, WINDOWS, row, kernel[0] * dilation[0] if direct else 0)
+    high, samples = _block(made.shape, WINDOWS, row, kernel[0] * dilation[0] if direct else 0)
     samples = 1 if direct else samples
     work = n * height * width * terms * max(channels, groups * TILE)
     weights, fill = plain(weight).ravel(), _filling(bias, channels, x.dtype)
-    _convolve(work, x, weights, fill, groups, *around, direct, high, samples, out)
-    return out
+    _convolve(work, x, weights, fill, groups, *around, direct, high, samples, made)
 
 
 def _block(shape: tuple[int, ...], windows: int, row: int, more: int) -> Pair:

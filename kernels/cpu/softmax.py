@@ -234,16 +234,16 @@ def _along(kind: int, x: Array, g: Array | None, axis: tuple[int, ...]) -> Any:
         return NotImplemented
     before, length = math.prod(x.shape[:first]), math.prod(x.shape[first : last + 1])
     after = math.prod(x.shape[last + 1 :])
-    made = 1 if kind == LOGSUMEXP else length
-    out = np.empty((before, made, after), x.dtype)
+    # An array of its own, not a view of one, which whoever keeps a gradient would copy.
+    own = np.empty((before, 1, after) if kind == LOGSUMEXP else x.shape, x.dtype)
     if g is None:
         cotangents = np.empty((before, 0, after), x.dtype)
     else:
         cotangents = plain(g).reshape(before, 1 if kind == LOGSUMEXP_BACK else length, after)
-    if out.size:
-        slices = plain(x).reshape(before, length, after)
+    if own.size:
+        slices, out = plain(x).reshape(before, length, after), own.reshape(before, -1, after)
         _slices(before * (length + PER_SLICE) * after, kind, slices, cotangents, out)
-    return out if kind == LOGSUMEXP else out.reshape(x.shape)
+    return own
 
 
 @loop(parallel_from=1 << 16)
