@@ -1,4 +1,7 @@
-"""Copies of batches from the host's memory to the GPU's, beside what the GPU computes."""
+"""Copies of batches from the host's memory to the GPU's, beside what the GPU computes.
+
+What that saves is not measured yet on a card.
+"""
 
 import importlib
 from collections import deque
@@ -33,7 +36,7 @@ class Uploads:
 
     def pinned(self, host: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return a copy in memory that a GPU reads while the host goes on; called in any thread."""
-        # From CuPy's pool: to pin new memory takes the driver longer than to copy it.
+        # From CuPy's pool: to pin new memory is slow (not measured yet on a card).
         memory = self.cupy.cuda.alloc_pinned_memory(host.nbytes)
         pinned = np.frombuffer(memory, host.dtype, host.size).reshape(host.shape)
         pinned[...] = host
