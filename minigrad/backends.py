@@ -27,10 +27,12 @@ def device_backend(
     from_numpy: Callable[[Any], Array],
     synchronize: Callable[[], None],
     kernels: Callable[[ErrorSlot], Mapping[str, Kernel]] = lambda slot: {},
+    uploads: Callable[[], Any] | None = None,
 ) -> "Backend":
     """Return a backend whose memory is not the host's: what it refuses is raised at transfers.
 
-    `kernels` makes the table of those that note refusals in the slot themselves.
+    `kernels` makes the table of those that note refusals in the slot themselves; `uploads` what
+    copies the batches of a loader's iteration, as `minigrad.kernels.gpu.Uploads` does.
     """
     slot = ErrorSlot(module, to_numpy)
     return Backend(
@@ -42,6 +44,7 @@ def device_backend(
         to_numpy=slot.checked(to_numpy),
         from_numpy=from_numpy,
         synchronize=slot.checked(synchronize),
+        uploads=uploads,
     )
 
 
@@ -49,8 +52,8 @@ def device_backend(
 class Backend:
     """One way to compute: arrays of `array_type`, a namespace over them, faster kernels by op name.
 
-    `to_numpy` and `from_numpy` cross between host and device; `warmup` compiles the kernels; `runs`
-    is the engine's cache of what each op resolves to.
+    `to_numpy` and `from_numpy` cross between host and device, `uploads` beside its work; `warmup`
+    compiles the kernels; `runs` is the engine's cache of what each op resolves to.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Backend:
     from_numpy: Callable[[Any], Array] = np.asarray
     synchronize: Callable[[], None] = lambda: None
     warmup: Callable[[], None] = lambda: None
+    uploads: Callable[[], Any] | None = None
     runs: dict[Any, Kernel] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -76,8 +80,7 @@ class BackendUnavailable(ImportError):
 
 
 def _load_numpy() -> Backend:
-    xp = Namespace(np, np.add.at, refuse_now, lenient=False)
-    return Backend("numpy", "cpu", np.ndarray, xp)
+    return Backend("numpy", "cpu", np.ndarray, Namespace(np, np.add.at, refuse_now, lenient=False))
 
 
 def _load_numba() -> Backend:
@@ -113,6 +116,7 @@ def _load_cupy() -> Backend:
         from_numpy=cupy.asarray,
         synchronize=lambda: cupy.cuda.get_current_stream().synchronize(),
         kernels=importlib.import_module("minigrad.kernels.gpu").on_cupy,
+        uploads=importlib.import_module("minigrad.kernels.gpu").Uploads,
     )
 
 
@@ -142,9 +146,8 @@ def get(name: str) -> Backend:
     if name not in _loaders:
         hint = which_backend(name, _loaders)
         raise ValueError(f"unknown backend {name!r}: expected one of {', '.join(_loaders)}{hint}")
-    backend = _loaders[name]()
     # setdefault: two threads that load at once must end with one object.
-    return _loaded.setdefault(name, backend)
+    return _loaded.setdefault(name, _loaders[name]())
 
 
 def default() -> Backend:
@@ -170,10 +173,8 @@ def resolve(backend: str | Backend | None, device: str | None = None) -> Backend
 
 def of_device_array(array: Array) -> Backend | None:
     """Return the backend to which a raw array off the host belongs; None for anything else."""
-    for backend in _loaded.values():
-        if backend.device != "cpu" and isinstance(array, backend.array_type):
-            return backend
-    return None
+    devices = (backend for backend in _loaded.values() if backend.device != "cpu")
+    return next((backend for backend in devices if isinstance(array, backend.array_type)), None)
 
 
 def common(left: Backend, right: Backend) -> Backend:
@@ -218,8 +219,7 @@ def status() -> dict[str, Status]:
     for name in _loaders:
         try:
             get(name)
+            report[name] = Status(True)
         except BackendUnavailable as error:
             report[name] = Status(False, str(error))
-        else:
-            report[name] = Status(True)
     return report

@@ -1,6 +1,9 @@
 """Fixtures that every test runs under: strict floating-point errors, global state left as found."""
 
+import importlib
 import os
+import sys
+from pathlib import Path
 
 # Small products gain nothing from BLAS threads, which wait for each other where others compute too:
 # with one, tests/test_models.py takes a third of the CPU time.
@@ -13,6 +16,7 @@ from hypothesis import settings
 
 import minigrad as mg
 from minigrad import backends, engine
+from minigrad.kernels.gpu import launcher
 
 # On a GPU, JAX would take three quarters of the memory and leave CuPy in other processes none.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -43,6 +47,18 @@ def on_each_backend(backend):
     """Runs a test once on each backend, as the default one."""
     with mg.use_backend(backend):
         yield
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """The pretended CuPy, which is found from now on."""
+    if STATUS["cupy"].usable:
+        pytest.skip("stands in for CuPy, and here is a GPU")
+    monkeypatch.setattr(launcher, "KERNELS", {})  # which the pretended one clears
+    monkeypatch.syspath_prepend(Path(__file__).parent / "fake_cupy")
+    yield importlib.import_module("cupy")
+    sys.modules.pop("cupy")
+    backends._loaded.pop("cupy", None)
 
 
 @pytest.fixture

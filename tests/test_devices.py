@@ -1,19 +1,12 @@
 """What a GPU's users are told: of their card, of memory that is short, of backends that meet."""
 
-import importlib
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minigrad as mg
 from minigrad import backends, cli, hardware, nn
-from minigrad.kernels.gpu import launcher
-
-FAKE = Path(__file__).parent / "fake_cupy"
-NEEDS_NONE = "stands in for CuPy, and here is a GPU"
 
 
 @pytest.fixture
@@ -33,18 +26,6 @@ def driver(no_driver):
         program.chmod(0o755)
 
     return install
-
-
-@pytest.fixture
-def cupy(monkeypatch):
-    """The pretended CuPy, which is found from now on."""
-    if backends.status()["cupy"].usable:
-        pytest.skip(NEEDS_NONE)
-    monkeypatch.setattr(launcher, "KERNELS", {})  # which the pretended one clears
-    monkeypatch.syspath_prepend(FAKE)
-    yield importlib.import_module("cupy")
-    sys.modules.pop("cupy")
-    backends._loaded.pop("cupy", None)
 
 
 @pytest.fixture

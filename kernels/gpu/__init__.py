@@ -2,7 +2,8 @@
 
 Importing this package needs no CuPy and no GPU. A source (.cu) compiles alone, with NVRTC at the
 first launch of one of its functions; CuPy keeps what it compiled on disk, by the text of the source
-and the card's architecture. The tests run the same sources and launchers on the CPU.
+and the card's architecture. The tests run the same sources and launchers on the CPU. `Uploads`
+copies a loader's batches to the card.
 """
 
 from . import activations as activations
@@ -19,3 +20,4 @@ from .launcher import KERNELS as KERNELS
 from .launcher import Device as Device
 from .launcher import on_cupy as on_cupy
 from .launcher import table as table
+from .uploads import Uploads as Uploads

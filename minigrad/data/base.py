@@ -1,7 +1,7 @@
 """What a loader draws from: samples by number, arrays row by row, parts of either."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from numbers import Real
 from typing import Any, Self
@@ -257,13 +257,13 @@ def _described(sample: Any) -> str:
     return f"{type(sample).__name__} {getattr(sample, 'shape', '')}".rstrip()
 
 
-def on_backend(batch: Any, backend: Backend) -> Any:
-    """Return a batch with the arrays in its tuples, lists and dicts on a backend."""
+def mapped(function: Callable[[Tensor | np.ndarray[Any, Any]], Any], batch: Any) -> Any:
+    """Return a batch with what a function makes of the arrays in its tuples, lists and dicts."""
     if isinstance(batch, Tensor | np.ndarray):
-        return asarray(batch, backend=backend)
+        return function(batch)
     if isinstance(batch, Mapping):
-        return {key: on_backend(value, backend) for key, value in batch.items()}
+        return {key: mapped(function, value) for key, value in batch.items()}
     if isinstance(batch, tuple | list):
-        values = [on_backend(value, backend) for value in batch]
+        values = [mapped(function, value) for value in batch]
         return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
     return batch

@@ -1,16 +1,19 @@
 """Batches, in order or shuffled."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from operator import index
 from typing import Any
 
-from .. import backends
+import numpy as np
+
+from .. import backends, random
 from ..backends import Backend
-from ..engine import Tensor
-from ..ops.creation import arange
-from ..random import Generator, permutation, randint
-from .base import as_dataset, on_backend
+from ..engine import Tensor, wrap
+from ..messages import out_of_memory
+from ..ops.creation import arange, asarray
+from .base import as_dataset, mapped
 from .prefetch import prefetched
 
 
@@ -26,15 +29,18 @@ class DataLoader:
 
     dataset: a Dataset, a tuple of arrays as TensorDataset takes them, or any object with `__len__`
         and `__getitem__`. Arrays are put on `backend` (the default one) as a whole, once; what
-        other data sets give, batch by batch.
+        other data sets give, batch by batch: on a GPU through pinned memory, each while the GPU
+        computes with the one before.
     drop_last: leave out a last batch that is shorter than the others.
     seed: with shuffle, the order is a function of (seed, epoch) alone; drawn from the default
         generator unless given.
     num_workers: threads that prepare the next num_workers * prefetch_factor batches; the batches
-        are the same with any number of them.
+        are the same with any number of them. On a GPU they do the host's part, and what moves or
+        transforms a batch, or cuts it from arrays there, is the thread of the loop.
     collate_fn: makes a batch of a list of samples; `default_collate` unless given.
     transform: called as transform(batch, generator), say to augment; what it draws from the
         generator is a function of (seed, epoch, batch) alone.
+    pin_memory: move arrays batch by batch too; for those that a GPU has no room for.
 
     `epoch` counts the iterations begun, so that one left by `break` is not repeated; set it to go
     back to one. `state_dict()` is the position within an epoch, to go on from after a restart.
@@ -51,17 +57,20 @@ class DataLoader:
         num_workers: int = 0,
         prefetch_factor: int = 2,
         collate_fn: Callable[[list[Any]], Any] | None = None,
-        transform: Callable[[Any, Generator], Any] | None = None,
+        transform: Callable[[Any, random.Generator], Any] | None = None,
+        pin_memory: bool = False,
     ) -> None:
         self.batch_size = _at_least(1, "batch_size", batch_size)
         self.num_workers = _at_least(0, "num_workers", num_workers)
         self.prefetch_factor = _at_least(1, "prefetch_factor", prefetch_factor)
         self.backend = backends.resolve(backend)
-        self.dataset = as_dataset(dataset).to(self.backend)
+        home = backends.get("numpy") if pin_memory else self.backend
+        with backends.use_backend(home.name):  # where a tuple's arrays become tensors
+            self.dataset = as_dataset(dataset).to(home)
         self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
         self.collate_fn, self.transform = collate_fn, transform
         if seed is None and (shuffle or transform is not None):
-            seed = int(randint(2**62, backend="numpy"))
+            seed = int(random.randint(2**62, backend="numpy"))
         self.seed = None if seed is None else index(seed)
         self.epoch = 0
 
@@ -91,14 +100,7 @@ class DataLoader:
         return self._batches(underway)
 
     def _batches(self, underway: _Iteration) -> Iterator[Any]:
-        batch = self._maker(underway.epoch)
-        numbers = range(underway.position, len(self))
-        if self.num_workers:
-            ahead = self.num_workers * self.prefetch_factor
-            made = prefetched(batch, numbers, self.num_workers, ahead)
-        else:
-            made = (batch(number) for number in numbers)
-        with closing(made):
+        with closing(self._made(underway.epoch, underway.position)) as made:
             for ready in made:
                 underway.position += 1
                 self._overlap |= underway is not self._underway
@@ -106,24 +108,78 @@ class DataLoader:
         if underway is self._underway:
             self._underway = None
 
-    def _maker(self, epoch: int) -> Callable[[int], Any]:
-        """Return what makes a batch of an epoch from its number, in any thread."""
+    def _made(self, epoch: int, position: int) -> Generator[Any, None, None]:
+        """Yield the batches of an epoch from a position on."""
+        collated, transformed = self._steps(epoch)
+        numbers = range(position, len(self))
+        if self.backend.uploads is None or self.dataset.backend is self.backend:
+            move = partial(asarray, backend=self.backend)
+
+            def ready(number: int) -> Any:
+                return transformed(number, mapped(move, collated(number)))
+
+            yield from self._ahead(ready, numbers)
+            return
+        with closing(self._uploaded(self.backend.uploads(), collated, numbers)) as uploaded:
+            for number, batch in zip(numbers, uploaded, strict=False):
+                yield transformed(number, batch)
+
+    def _ahead(self, batch: Callable[[int], Any], numbers: range) -> Generator[Any, None, None]:
+        home = self.dataset.backend
+        # A device cuts its own arrays, on the stream of the loop: other threads may have another.
+        workers = self.num_workers if home is None or home.device == "cpu" else 0
+        return prefetched(batch, numbers, workers, workers * self.prefetch_factor)
+
+    def _uploaded(
+        self, uploads: Any, collated: Callable[[int], Any], numbers: range
+    ) -> Generator[Any, None, None]:
+        """Yield batches, each copied to the device while it computes with the one before."""
+        backend = self.backend
+
+        def pinned(x: Tensor | np.ndarray[Any, Any]) -> Any:
+            if isinstance(x, Tensor) and (x.requires_grad or x.backend.device != "cpu"):
+                return x
+            return uploads.pinned(asarray(x, backend="numpy")._array)
+
+        def prepared(number: int) -> Any:
+            with uploads.home:  # in the order of the device's work: the data set may add to it
+                return mapped(pinned, collated(number))
+
+        def placed(x: Tensor | np.ndarray[Any, Any]) -> Tensor:
+            if isinstance(x, Tensor):
+                return asarray(x, backend=backend)
+            try:
+                return wrap(uploads.start(x), backend)
+            except MemoryError as error:
+                raise out_of_memory(f"{x.dtype} {x.shape} to {backend.name}", error) from error
+
+        with closing(self._ahead(prepared, numbers)) as made:
+            yield from uploads.one_ahead(partial(mapped, placed), made)
+
+    def _steps(self, epoch: int) -> tuple[Callable[[int], Any], Callable[[int, Any], Any]]:
+        """Return what makes a batch of an epoch from its number, and what transforms it then.
+
+        Both may be called in any thread.
+        """
         rows, seed, where = len(self.dataset), self.seed, self.dataset.backend or "numpy"
         if self.shuffle:
             # Stream 0 belongs to manual_seed, which often has the same seed.
-            order = permutation(rows, generator=Generator(seed, stream=1 + epoch), backend=where)
+            generator = random.Generator(seed, stream=1 + epoch)
+            order = random.permutation(rows, generator=generator, backend=where)
         else:
             order = arange(rows, backend=where)
 
-        def batch(number: int) -> Any:
-            chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            made = on_backend(self._collated(chosen), self.backend)
-            if self.transform is None:
-                return made
-            # Above the streams of the orders: no epoch is 2**32.
-            return self.transform(made, Generator(seed, stream=(1 + epoch << 32) + number))
+        def collated(number: int) -> Any:
+            return self._collated(order[number * self.batch_size : (number + 1) * self.batch_size])
 
-        return batch
+        def transformed(number: int, batch: Any) -> Any:
+            if self.transform is None:
+                return batch
+            # Above the streams of the orders: no epoch is 2**32.
+            drawn = random.Generator(seed, stream=(1 + epoch << 32) + number)
+            return self.transform(batch, drawn)
+
+        return collated, transformed
 
     def _collated(self, chosen: Tensor) -> Any:
         if self.collate_fn is not None:

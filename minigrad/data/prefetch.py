@@ -16,9 +16,13 @@ def prefetched(
 ) -> Generator[Result, None, None]:
     """Yield function(item) for each item, in order, worked out by threads at most `ahead` early.
 
-    The threads are in the context of whoever asks for the first result. What a call raises is
-    raised where its result would come. Closing the iterator waits for the calls that run.
+    The threads are in the context of whoever asks for the first result; without workers there are
+    none, and each result is worked out when it is asked for. What a call raises is raised where its
+    result would come. Closing the iterator waits for the calls that run.
     """
+    if not workers:
+        yield from map(function, items)
+        return
     from concurrent.futures import Future, ThreadPoolExecutor  # on first use: imports stay quick
 
     threads: set[int] = set()
