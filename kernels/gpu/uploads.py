@@ -37,7 +37,7 @@ class Uploads:
     def pinned(self, host: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return a copy in memory that a GPU reads while the host goes on; called in any thread."""
         # From CuPy's pool: to pin new memory is slow (not measured yet on a card).
-        memory = self.cupy.cuda.alloc_pinned_memory(host.nbytes)
+        memory = self.cupy.cuda.alloc_pinned_memory(max(host.nbytes, 1))
         pinned = np.frombuffer(memory, host.dtype, host.size).reshape(host.shape)
         pinned[...] = host
         return pinned
