@@ -14,12 +14,12 @@ Products of some hundred features leave the cache, and BLAS is faster by up to 3
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
+from ..calls import attention_backward_calls, attention_calls
+from .compiler import FLOATS, Array, jit, kernel, loop, plain, prange
 from .elementary import exp
 from .vectors import WIDTH, load, maximum, multiply_add, store, wide
 
@@ -34,31 +34,7 @@ TERMS = 16  # exponentials that are added up in their own precision before they 
 Spread = tuple[Array, Array, int, int]
 
 
-def _calls(dtype: Any, n: int) -> Iterator[Call]:
-    rng = np.random.default_rng(0)
-    for length, steps, causal in ((n, 17, True), (17, n, False)):
-        query = rng.normal(size=(1, 2, length, 5)).astype(dtype)
-        key, value = (rng.normal(size=(1, 2, steps, size)).astype(dtype) for size in (5, 3))
-        mask = bias = keep = None
-        if not causal:
-            mask = rng.random((2, 1, steps)) < 0.7
-            mask[1:, :] = False  # queries that see nothing
-            bias = rng.normal(size=(length, steps)).astype(dtype)
-            keep = rng.random((1, 2, length, steps)) < 0.5
-        params = {"scale": 0.5, "causal": causal, "share": 1.0 if causal else 2.0}
-        yield [query, key, value, mask, bias, keep], params
-
-
-def _backward_calls(dtype: Any, n: int) -> Iterator[Call]:
-    for (query, key, value, *masks), params in _calls(dtype, n):
-        shape = (*query.shape[:-1], value.shape[-1])
-        g, out = np.random.default_rng(1).normal(size=(2, *shape)).astype(dtype)
-        logsumexp = np.full((*shape[:-1], 1), 6, dtype)  # above all scores
-        arrays = [g, None, query, key, value, *masks, out, logsumexp]
-        yield arrays, {**params, "wanted": ("query", "key", "value")}
-
-
-@kernel(_calls)
+@kernel(attention_calls)
 def scaled_dot_product_attention(
     query: Array,
     key: Array,
@@ -95,7 +71,7 @@ def scaled_dot_product_attention(
     return out, logsumexp
 
 
-@kernel(_backward_calls)
+@kernel(attention_backward_calls)
 def attention_backward(
     g_out: Array,
     g_logsumexp: Array | None,

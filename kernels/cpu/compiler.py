@@ -19,10 +19,10 @@ import threadpoolctl
 from numba.core import event
 
 from .. import threads
+from ..calls import Call as Call
 
 F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, Any]
-Call = tuple[list[Any], dict[str, Any]]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what Numba can compute with
 
 # Numba's own types are partial; these are the parts of it that kernels need.

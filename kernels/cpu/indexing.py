@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..keys import FIRST, SECOND, WHOLE, first_axis
+from ..calls import index_add_calls, scatter_calls
+from ..keys import FIRST, first_axis
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, num_threads, plain, prange
 
 COLUMNS = 16  # the least that a thread owns: 64 bytes, lest two of them write to a cache line
@@ -30,20 +31,6 @@ def _table_calls(dtype: Any, n: int) -> Iterator[Call]:
 def _embedding_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
     g = np.random.default_rng(0).normal(size=(n, 33)).astype(dtype)
     yield [g, np.arange(n) % 3], {"weight_shape": (3, 33), "padding_idx": 1}
-
-
-def _scatter_calls(dtype: Any, n: int) -> Iterator[Call]:
-    rng = np.random.default_rng(0)
-    index, other = np.arange(n) % 5 - 2, np.arange(2)[:, None]
-    v = rng.normal(size=(2, n, 3)).astype(dtype)
-    yield [v, index], {"key": (WHOLE, FIRST), "shape": (2, 5, 3)}
-    yield [v, other, index], {"key": (FIRST, SECOND), "shape": (2, 5, 3)}
-    yield [v[0, :, 0].copy(), index], {"key": (FIRST,), "shape": (5,)}
-
-
-def _index_add_calls(dtype: Any, n: int) -> Iterator[Call]:
-    for (v, *indices), params in _scatter_calls(dtype, n):
-        yield [np.ones(params["shape"], dtype), v, *indices], {"key": params["key"]}
 
 
 def _one_hot_calls(_: Any, n: int) -> Iterator[Call]:
@@ -75,7 +62,7 @@ def embedding_backward(
     return out if _added(g, (indices,), (FIRST,), out, left_out) else NotImplemented
 
 
-@kernel(_scatter_calls, pays_from=1 << 9)
+@kernel(scatter_calls, pays_from=1 << 9)
 def scatter(v: Array, *indices: Array, key: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     """Return zeros of a shape with v added at a key, its index arrays given apart.
 
@@ -88,7 +75,7 @@ def scatter(v: Array, *indices: Array, key: tuple[Any, ...], shape: tuple[int, .
     return out if _added(v, indices, key, out) else NotImplemented
 
 
-@kernel(_index_add_calls)
+@kernel(index_add_calls)
 def index_add(x: Array, v: Array, *indices: Array, key: tuple[Any, ...]) -> Any:
     """Return a copy of x with v added at a key. Declines as `scatter`, and a v to be broadcast."""
     if not isinstance(v, np.ndarray) or not _add.pays(8 * v.size):

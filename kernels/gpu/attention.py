@@ -1,12 +1,12 @@
 """Launches attention.cu: scaled dot-product attention, one launch forward and one backward."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from .launcher import FLOATS, NAMES, VECTOR, Array, Call, Device, kernel, plain
+from ..calls import attention_backward_calls, attention_calls
+from .launcher import FLOATS, NAMES, VECTOR, Array, Device, kernel, plain
 
 THREADS = 128  # of a block, as in the source
 WIDTHS = (32, 64)  # of the rows that functions hold, by which they are called
@@ -30,36 +30,7 @@ TASKS = {
 }
 
 
-def _calls(dtype: Any, n: int) -> Iterator[Call]:
-    rng = np.random.default_rng(0)
-    few = min(n, 35)
-    for length, steps, size, width, masked in (
-        (n, 17, 5, 3, False),
-        (17, n, 8, 4, True),
-        (few, 40, 36, 40, False),
-    ):
-        query = rng.normal(size=(1, 2, length, size)).astype(dtype)
-        key, value = (rng.normal(size=(1, 2, steps, m)).astype(dtype) for m in (size, width))
-        mask = bias = keep = None
-        if masked:
-            mask = rng.random((2, 1, steps)) < 0.7
-            mask[1:, :] = False  # queries that see nothing
-            bias = rng.normal(size=(length, steps)).astype(dtype)
-            keep = rng.random((1, 2, length, steps)) < 0.5
-        params = {"scale": size**-0.5, "causal": not masked, "share": 2.0 if masked else 1.0}
-        yield [query, key, value, mask, bias, keep], params
-
-
-def _backward_calls(dtype: Any, n: int) -> Iterator[Call]:
-    for (query, key, value, *masks), params in _calls(dtype, n):
-        shape = (*query.shape[:-1], value.shape[-1])
-        g, out = np.random.default_rng(1).normal(size=(2, *shape)).astype(dtype)
-        logsumexp = np.full((*shape[:-1], 1), 8, dtype)  # above all scores
-        arrays = [g, None, query, key, value, *masks, out, logsumexp]
-        yield arrays, {**params, "wanted": ("query", "key", "value")}
-
-
-@kernel(_calls)
+@kernel(attention_calls)
 def scaled_dot_product_attention(
     device: Device,
     query: Array,
@@ -91,7 +62,7 @@ def scaled_dot_product_attention(
     return out, logsumexp
 
 
-@kernel(_backward_calls)
+@kernel(attention_backward_calls)
 def attention_backward(
     device: Device,
     g_out: Array | None,

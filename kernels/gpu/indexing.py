@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..keys import FIRST, SECOND, WHOLE, first_axis
+from ..calls import index_add_calls, scatter_calls, whole_numbers
+from ..keys import FIRST, first_axis
 from .launcher import FLOATS, NAMES, VECTOR, Array, Call, Device, as_int64, kernel, plain
 
 THREADS = 256  # of a block, as in the source
@@ -27,35 +28,17 @@ class Target(NamedTuple):
     first_axis: int
 
 
-def _numbers(dtype: Any, *shape: int) -> Array:
-    """Return numbers whose sums are exact in any order."""
-    return np.random.default_rng(0).integers(-8, 9, shape).astype(dtype)
-
-
 def _embedding_calls(dtype: Any, n: int) -> Iterator[Call]:
     for columns in (1, 12, 140):
-        yield [np.arange(n) % 5, _numbers(dtype, 5, columns)], {"padding_idx": 1}
+        yield [np.arange(n) % 5, whole_numbers(dtype, 5, columns)], {"padding_idx": 1}
 
 
 def _embedding_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
     for columns in (1, 12, 140):
         params = {"weight_shape": (5, columns), "padding_idx": 1}
-        yield [_numbers(dtype, n, columns), np.arange(n) % 3], params
+        yield [whole_numbers(dtype, n, columns), np.arange(n) % 3], params
     params = {"weight_shape": (5, 2), "padding_idx": None}
-    yield [_numbers(dtype, FEW + 1, 2), np.arange(FEW + 1) % 5], params
-
-
-def _scatter_calls(dtype: Any, n: int) -> Iterator[Call]:
-    index, other = np.arange(n) % 5 - 2, np.arange(2)[:, None]
-    v = _numbers(dtype, 2, n, 3)
-    yield [v, index], {"key": (WHOLE, FIRST), "shape": (2, 5, 3)}
-    yield [v, other, index], {"key": (FIRST, SECOND), "shape": (2, 5, 3)}
-    yield [v[0, :, 0].copy(), index], {"key": (FIRST,), "shape": (5,)}
-
-
-def _index_add_calls(dtype: Any, n: int) -> Iterator[Call]:
-    for (v, *indices), params in _scatter_calls(dtype, n):
-        yield [np.ones(params["shape"], dtype), v, *indices], {"key": params["key"]}
+    yield [whole_numbers(dtype, FEW + 1, 2), np.arange(FEW + 1) % 5], params
 
 
 @kernel(_embedding_calls)
@@ -98,7 +81,7 @@ def embedding_backward(
     return _scattered(device, g, (indices,), (FIRST,), weight_shape, padding_idx)
 
 
-@kernel(_scatter_calls)
+@kernel(scatter_calls)
 def scatter(
     device: Device, v: Array, *indices: Array, key: tuple[Any, ...], shape: tuple[int, ...]
 ) -> Any:
@@ -111,7 +94,7 @@ def scatter(
     return _scattered(device, v, indices, key, shape)
 
 
-@kernel(_index_add_calls)
+@kernel(index_add_calls)
 def index_add(device: Device, x: Array, v: Any, *indices: Array, key: tuple[Any, ...]) -> Any:
     """Return a copy of x with v, a number or what broadcasts to x[key], added at a key.
 

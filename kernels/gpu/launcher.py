@@ -10,9 +10,10 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from ..calls import Call as Call
+
 F = TypeVar("F", bound=Callable[..., Any])
 Array = Any  # cupy.ndarray, or what tests put in its place
-Call = tuple[list[Any], dict[str, Any]]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 #: how C calls them, in the names of functions that exist once for each
 NAMES = {FLOATS[0]: "float", FLOATS[1]: "double"}

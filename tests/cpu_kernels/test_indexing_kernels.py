@@ -13,11 +13,9 @@ from contract import (
     referenced,
     to,
 )
+from keyed import DECLINED_KEYS, FIRST, KEYS, PAIR, SECOND
 
 import minigrad as mg
-from minigrad.ops.indexing import Array, Slice
-
-FIRST, SECOND, WHOLE = Array(0), Array(1), Slice(None, None, None)
 
 
 def embedding_call():
@@ -93,33 +91,7 @@ def test_declines_and_leaves_everything_as_it_was(name, position, change):
         assert_declines(name, arrays, params)
 
 
-PAIR = [np.array([2, 0, 2, -1]), np.array([[1], [-1]])]
-# Shape, index arrays, key, shape of the values; NumPy puts those of parted arrays first.
-KEYS = [
-    ((5,), PAIR[:1], (FIRST,), (4,)),
-    ((5, 3), PAIR[:1], (FIRST,), (4, 3)),
-    ((5, 3), PAIR[1:], (FIRST,), (2, 1, 3)),
-    ((2, 5), PAIR[:1], (WHOLE, FIRST), (2, 4)),
-    ((2, 5, 3), PAIR[:1], (..., FIRST, WHOLE), (2, 4, 3)),
-    ((2, 5, 3), PAIR[:1], (WHOLE, FIRST, ...), (2, 4, 3)),
-    ((5, 3), PAIR, (FIRST, SECOND), (2, 4)),
-    ((5, 3, 2), PAIR, (FIRST, SECOND), (2, 4, 2)),
-    ((2, 5, 3), PAIR, (..., FIRST, SECOND), (2, 2, 4)),
-    ((2, 0), [np.zeros(0, int)], (WHOLE, FIRST), (2, 0)),
-    ((5, 0), PAIR[:1], (FIRST,), (4, 0)),
-]
-OTHER_KEYS = [
-    ((5, 2, 3), PAIR, (FIRST, WHOLE, SECOND), (2, 4, 2)),
-    ((5, 3), PAIR[:1], (FIRST, 0), (4,)),
-    ((5, 3), PAIR[:1], (0, FIRST), (4,)),
-    ((5, 3), PAIR[:1], (FIRST, Slice(1, None, None)), (4, 2)),
-    ((5, 3), PAIR[:1], (None, FIRST), (1, 4, 3)),
-    ((0, 5), PAIR[:1], (WHOLE, FIRST), (0, 4)),
-    ((5,), [], (Slice(1, None, 2),), (2,)),
-]
-
-
-@pytest.mark.parametrize(("shape", "indices", "key", "values"), KEYS + OTHER_KEYS)
+@pytest.mark.parametrize(("shape", "indices", "key", "values"), KEYS + DECLINED_KEYS)
 def test_keys(shape, indices, key, values):
     calls = {
         "scatter": ([random(*values), *indices], dict(key=key, shape=shape)),
@@ -128,7 +100,7 @@ def test_keys(shape, indices, key, values):
     for name, (arrays, params) in calls.items():
         found = computed(name, arrays, params)
         wanted = referenced(name, arrays, params)
-        assert (found is None) == any(key is row[2] for row in OTHER_KEYS)
+        assert (found is None) == any(key is row[2] for row in DECLINED_KEYS)
         if found is not None:
             assert_same(found, wanted)  # to the last bit: the order of addition is NumPy's
 

@@ -2,42 +2,18 @@
 
 import numpy as np
 import pytest
+from keyed import DECLINED_KEYS, FIRST, KEYS, PAIR, SECOND
 from strict import StrictArray
 from test_gpu_contract import computed, referenced
 
 import minigrad as mg
 from minigrad.kernels.gpu import indexing
-from minigrad.kernels.keys import FIRST, SECOND, WHOLE
 
 SHORT = 32  # as in the source
-PAIR = [np.array([2, 0, 2, -1]), np.array([[1], [-1]])]
 
 
 def numbers(*shape, dtype=np.float32, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
-
-
-# Shape, index arrays, key, shape of the values.
-KEYS = [
-    ((5,), PAIR[:1], (FIRST,), (4,)),
-    ((5, 3), PAIR[:1], (FIRST,), (4, 3)),
-    ((5, 3), PAIR[1:], (FIRST,), (2, 1, 3)),
-    ((2, 5), PAIR[:1], (WHOLE, FIRST), (2, 4)),
-    ((2, 5, 3), PAIR[:1], (..., FIRST, WHOLE), (2, 4, 3)),
-    ((5, 3), PAIR, (FIRST, SECOND), (2, 4)),
-    ((5, 3, 2), PAIR, (FIRST, SECOND), (2, 4, 2)),
-    ((2, 5, 3), PAIR, (..., FIRST, SECOND), (2, 2, 4)),
-    ((5, 3), [np.array(1)], (FIRST,), (3,)),
-    ((2, 0), [np.zeros(0, int)], (WHOLE, FIRST), (2, 0)),
-    ((5, 0), PAIR[:1], (FIRST,), (4, 0)),
-]
-DECLINED_KEYS = [
-    ((5, 2, 3), PAIR, (FIRST, WHOLE, SECOND), (2, 4, 2)),
-    ((5, 3), PAIR[:1], (FIRST, 0), (4,)),
-    ((5, 3), PAIR[:1], (FIRST, (1, None, None)), (4, 2)),
-    ((0, 5), PAIR[:1], (WHOLE, FIRST), (0, 4)),
-    ((5,), [], ((1, None, 2),), (2,)),
-]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
