@@ -99,6 +99,10 @@ class Failed(Exception):
     """A task that raised in the contestant's process, which lives on."""
 
 
+class Late(Exception):
+    """The time that a part may take is over."""
+
+
 class Contestant:
     """A process that runs tasks on request; a context manager that ends it."""
 
