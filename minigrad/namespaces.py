@@ -56,6 +56,8 @@ class Namespace(Strict):
         lenient: bool,
     ) -> None:
         super().__init__(module, NAMES)
+        if lenient:
+            vars(self).update(bridges(module))
         self.linalg = Strict(module.linalg, LINALG_NAMES)
         self.fft = Strict(module.fft, FFT_NAMES)
         #: scatter_add(x, key, values): x[key] += values, duplicates accumulated, x written
@@ -66,6 +68,28 @@ class Namespace(Strict):
         #: whether bad values pass unnoticed instead of raising: an index out of range wraps
         #: around, a singular matrix is factorized
         self.lenient = lenient
+
+
+def bridges(module: ModuleType | Any) -> dict[str, Callable[..., Any]]:
+    """Return by name what CuPy has otherwise: a sign of bools, and no logic of complex numbers."""
+
+    def sign(x: Any) -> Any:
+        if x.dtype.kind == "b":
+            raise TypeError("expected numbers, which have a sign, not bools")
+        return module.sign(x)
+
+    def logic(name: str) -> Callable[..., Any]:
+        function = getattr(module, name)
+
+        def of_truths(*xs: Any) -> Any:
+            complex_ones = [getattr(x, "dtype", np.dtype(type(x))).kind == "c" for x in xs]
+            pairs = zip(xs, complex_ones, strict=True)
+            return function(*[x != 0 if is_complex else x for x, is_complex in pairs])
+
+        return of_truths
+
+    logical = [name for name in NAMES if name.startswith("logical_")]
+    return {"sign": sign, **{name: logic(name) for name in logical}}
 
 
 def scatter_add_of(module: ModuleType | Any) -> Callable[..., None]:

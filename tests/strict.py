@@ -112,7 +112,10 @@ class StrictArray:
         return wrapped(self._host[self._key(key)])
 
     def __setitem__(self, key, value):
-        self._host[self._key(key)] = unwrapped(value)
+        value = unwrapped(value)
+        if type(value) is int:  # as C casts it
+            value = np.array(value).astype(self.dtype)
+        self._host[self._key(key)] = value
 
     def _key(self, key):
         """Unwrap a key. As with CuPy, indices out of range wrap around, a 0-d result is a view."""
@@ -175,8 +178,16 @@ def check(name, args, keywords):
         refuse(f"{name}({', '.join(sorted(unknown))}=): CuPy has no such keyword")
     if name not in CREATION and not is_on_device(args if ufunc else args[:1]):
         refuse(f"{name} of host values")
+    if name.startswith("logical_") and any(
+        np.asarray(a).dtype.kind == "c" for a in unwrapped(args)
+    ):
+        refuse(f"{name} of complex numbers")
     if name == "linalg.solve" and args[0].shape[:-1] != args[1].shape[:-1]:
         refuse("linalg.solve of batches that do not match")
+    if name == "linalg.solve" and not args[1].size:
+        refuse("linalg.solve of no right-hand sides")
+    if name.startswith("fft.") and len(keywords.get("axes", ())) > 1 and not args[0].size:
+        refuse(f"{name} of nothing")
     if name == "linalg.cross" and args[0].shape != args[1].shape:
         refuse("linalg.cross of shapes that do not match")
 
@@ -185,6 +196,8 @@ def function(name):
     def call(*args, **keywords):
         check(name, args, keywords)
         keywords = {key: unwrapped(value) for key, value in keywords.items()}
+        if name == "sign" and args[0].dtype.kind == "b":  # which NumPy refuses
+            return args[0].astype(np.int8)
         try:
             return wrapped(in_numpy(name)(*unwrapped(args), **keywords))
         except np.linalg.LinAlgError:  # a device does not notice
@@ -203,10 +216,19 @@ def method(name):
     return call
 
 
+def power(x, y):
+    """Give integers negative powers as CuPy does, where NumPy refuses them."""
+    if all(np.asarray(v).dtype.kind in "biu" for v in (x, y)) and np.any(np.less(y, 0)):
+        return np.where(np.less(y, 0), 0, x ** abs(y))
+    return x**y
+
+
 def binary(name, reflected=False):
+    operate = power if name == "pow" else getattr(operator, name)
+
     def call(self, other):
         pair = self._host, unwrapped(other)
-        return wrapped(getattr(operator, name)(*(pair[::-1] if reflected else pair)))
+        return wrapped(operate(*(pair[::-1] if reflected else pair)))
 
     return call
 
