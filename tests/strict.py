@@ -178,6 +178,12 @@ def check(name, args, keywords):
         refuse(f"{name}({', '.join(sorted(unknown))}=): CuPy has no such keyword")
     if name not in CREATION and not is_on_device(args if ufunc else args[:1]):
         refuse(f"{name} of host values")
+    if name == "searchsorted" and args[0].dtype != getattr(args[1], "dtype", args[0].dtype):
+        refuse("searchsorted of two dtypes")
+    if name == "arange" and keywords.get("dtype") is not None:  # so do CuPy's ranges begin
+        casts = [np.dtype(keywords["dtype"]).type(arg) for arg in (args[0], *args[2:])]
+        if casts != [arg for arg in (args[0], *args[2:])] and casts[0].dtype.kind in "iu":
+            refuse(f"arange of {args} as {casts[0].dtype}")
     if name.startswith("logical_") and any(
         np.asarray(a).dtype.kind == "c" for a in unwrapped(args)
     ):
