@@ -69,6 +69,11 @@ READS = (
 )
 
 
+def place_of(array):
+    """Return what two views of the same elements have in common."""
+    return array.ctypes.data, array.shape, array.strides
+
+
 def refuse(what):
     raise TypeError(f"the strict array refuses {what}")
 
@@ -115,7 +120,12 @@ class StrictArray:
         value = unwrapped(value)
         if type(value) is int:  # as C casts it
             value = np.array(value).astype(self.dtype)
-        self._host[self._key(key)] = value
+        key = self._key(key)
+        target = self._host[key]
+        # x[key] += v ends with what x[key] is, written where it is.
+        if np.may_share_memory(target, value) and place_of(target) != place_of(value):
+            refuse("to write over what is read")
+        self._host[key] = value
 
     def _key(self, key):
         """Unwrap a key. As with CuPy, indices out of range wrap around, a 0-d result is a view."""

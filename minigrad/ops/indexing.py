@@ -119,6 +119,8 @@ def _index_add_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> Any:
 def _setitem_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> None:
     _check(xp, x, indices, key)
     refuse_overflow(xp, v, x.dtype)
+    if xp.lenient and hasattr(v, "shape") and xp.may_share_memory(x, v):
+        v = xp.array(v, copy=True)  # CuPy may read what it has just written
     x[_filled(key, indices)] = v
 
 
