@@ -99,6 +99,7 @@ def _load_cupy() -> Backend:
         if int(cupy.__version__.partition(".")[0]) < 14:
             raise ImportError(f"this is {cupy.__version__}")
         cupy.arange(1)  # takes the driver, memory of the card and CUDA's compiler
+        cupy.cuda.device.get_cublas_handle()
     except Exception as error:
         raise BackendUnavailable(no_cupy(error)) from error
     return device_backend(

@@ -97,7 +97,7 @@ def fails(*args):
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("__version__", "13.6.0", "needs CuPy 14 or newer (this is 13.6.0); install it with: pip"),
+        ("__version__", "13.6.0", "14 or newer and CUDA's libraries (this is 13.6.0); install the"),
         ("arange", fails, "no usable GPU (CuPy failed to load libnvrtc.so.12); check the driver"),
     ],
 )
@@ -115,7 +115,7 @@ def test_why_cupy_cannot_be_imported_is_one_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(backends.BackendUnavailable) as caught:
         mg.use_backend("cupy")
-    assert "needs CuPy 14 or newer (no libcudart.so.12); install" in str(caught.value)
+    assert "needs CuPy 14 or newer and CUDA's libraries (no libcudart.so.12); " in str(caught.value)
 
 
 # Memory
