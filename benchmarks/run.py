@@ -43,7 +43,7 @@ import training
 from arena import BACKENDS, PEERS, Arena, say
 from devices import CPU, GPU
 from facts import anonymous, facts
-from turns import PATIENCE, Failed, Late, Lost, bind, cores, serve
+from turns import BATCH, GPU_BATCH, PATIENCE, Failed, Late, Lost, bind, cores, serve
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SCHEMA = 2
@@ -80,7 +80,7 @@ def play(contestant: str) -> None:
         "overhead": lambda: overhead.contestant(name),
         "warmup": lambda: startup.warming(name),
     }
-    serve(*players[part]())
+    serve(*players[part](), batch=GPU_BATCH if part in GPU_PARTS else BATCH)
 
 
 def measured(part: str, arena: Arena, about: dict[str, Any]) -> dict[str, Any]:
