@@ -1,9 +1,11 @@
 """What the parts of a run share: who may play, for how long each, and the results as they come."""
 
 import argparse
+import math
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from devices import CPU
-from turns import BLOCK, Contestant, Control
+from turns import BLOCK, Contestant, Control, Late
 
 SCRIPT = Path(__file__).with_name("run.py")
 BACKENDS = ("numpy", "numba", "cupy")
@@ -20,6 +22,7 @@ CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "CUPY_CACHE_DIR")
 NEEDS_NUMBA = 'needs Numba; install it with: pip install -e ".[numba]"'
 NEEDS_PEERS = 'is not installed; install it with: pip install -e ".[compare]"'
 NEEDS_CUDA = "sees no GPU; install its build for CUDA"
+PEER_STARTS = 60  # seconds until a library that looks for a GPU counts as hanging
 # Programs that end with 0 where a library sees a GPU.
 SEES_GPU = {
     "torch": "import torch; raise SystemExit(not torch.cuda.is_available())",
@@ -50,7 +53,10 @@ def absentees(backends: list[str], peers: list[str], device: str = CPU) -> dict[
 def sees_gpu(library: str) -> bool:
     """Ask a process of its own, which leaves the card's memory to the contestants."""
     command = [sys.executable, "-W", "ignore", "-c", SEES_GPU[library]]
-    return subprocess.run(command, capture_output=True).returncode == 0
+    try:
+        return subprocess.run(command, capture_output=True, timeout=PEER_STARTS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 class Arena:
@@ -60,6 +66,7 @@ class Arena:
     """
 
     def __init__(self, options: argparse.Namespace, device: str = CPU) -> None:
+        self.device = device
         self.quick: bool = options.quick
         self.threads: int = options.threads
         self.patience: float = options.patience
@@ -70,11 +77,21 @@ class Arena:
         self.backends = [name for name in options.backends if name not in self.missing]
         self.peers = [name for name in options.peers if name not in self.missing]
         self._rounds: int | None = options.rounds
+        self._ends = math.inf
         self.control: Control
 
     def rounds(self, usual: int) -> int:
         """Return the rounds that count: what was asked for, or else what is usual for a part."""
         return self._rounds or (1 if self.quick else usual)
+
+    def limit(self, seconds: float) -> None:
+        """Give the part that begins so many seconds."""
+        self._ends = time.perf_counter() + seconds
+
+    def require_time(self) -> None:
+        """Raise Late where the time of the part is over: what was measured then is all there is."""
+        if time.perf_counter() > self._ends:
+            raise Late("its time is over; --minutes gives it more")
 
     @contextmanager
     def controlled(self, threads: int | None = None) -> Iterator[Control]:

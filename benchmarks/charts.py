@@ -105,7 +105,7 @@ def steps(result: dict[str, Any]) -> str:
     """Return bars for each network and batch size: times as multiples of PyTorch's."""
     rows = result["found"]["rows"]
     left, right, y = 170, WIDTH - MARGIN - 150, 62.0
-    marks = ticks(max(max(row["ratio"].values()) for row in rows))
+    marks = ticks(max(ratio for row in rows for ratio in row["ratio"].values()))
     unit = (right - left) / marks[-1]
     top, bars = y, []
     for row in rows:
@@ -129,7 +129,7 @@ def steps(result: dict[str, Any]) -> str:
         at = left + mark * unit
         axis.append(line(at, top - 6, at, y - 8, "even" if mark == 1 else "line"))
         axis.append(label(at, y + 8, f"{mark:g}", "faint small", "middle"))
-    bases = sorted({report.named(row["base"]) for row in rows})
+    bases = sorted({report.named(row["base"]) for row in rows if row["base"]})
     said = f"time of a step / that of {', '.join(bases)}"
     axis.append(label((left + right) / 2, y + 28, said, "faint small", "middle"))
     where = " on the GPU" if "gpu" in result["machine"] else ""

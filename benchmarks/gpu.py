@@ -5,12 +5,15 @@ Parts, each with a file of results, the facts of the card included:
     gpu_kernels  large hot loops beside a copy in the card's memory and the products of cuBLAS
     gpu_step     a training step of three small networks
 
-Needs the extra `cuda12` or `cuda13`, and of PyTorch and JAX the builds for CUDA. Everyone computes
-in float32, not in TF32. `python benchmarks/run.py --publish` writes the tables into the documents.
+Needs the extra `cuda12` or `cuda13`, and of PyTorch and JAX the builds for CUDA; who is missing is
+named and left out. Everyone computes in float32, not in TF32. A part is stored when it ends, when
+its time is over, and as FILE.partial.json when the run is interrupted or killed. `python
+benchmarks/run.py --publish` writes the tables into the documents.
 
     python benchmarks/gpu.py             both parts, within 8 minutes
     python benchmarks/gpu.py gpu_step    one part
     python benchmarks/gpu.py --quick     whether everything works, in about a minute
+    PYTHONPATH=. python ...              in a checkout that is not installed
 """
 
 import os
@@ -20,12 +23,21 @@ import run
 from arena import say
 from devices import GPU
 
+PATIENCE = 120  # seconds; who hangs for longer would leave the others none of the 8 minutes
+
 
 def main() -> int:
     from minigrad import backends
 
-    options = run.parsed(run.options_of(__doc__ or "", run.GPU_PARTS), run.GPU_PARTS, run.GPU_PARTS)
-    options.backends = ["cupy"]
+    parser = run.options_of(__doc__ or "", run.GPU_PARTS)
+    parser.add_argument(
+        "--minutes",
+        type=run.whole,
+        default=7,
+        help="time for all parts together; what is not measured by then is left out (7)",
+    )
+    parser.set_defaults(backends=["cupy"], patience=PATIENCE)
+    options = run.parsed(parser, run.GPU_PARTS, run.GPU_PARTS)
     reason = backends.status()["cupy"].reason
     if reason:
         say(f"gpu.py: {reason}")

@@ -168,7 +168,7 @@ def steps(found: dict[str, Any]) -> str:
         [training.title(row), *(ratio(row["ratio"].get(name)) for name in names)]
         for row in found["rows"]
     ]
-    bases = {named(row["base"]) for row in found["rows"]}
+    bases = {named(row["base"]) for row in found["rows"] if row["base"]}
     floor = (
         " The floor is the perceptron's eight matrix products through BLAS and one pass of Adam."
         if training.FLOOR in names

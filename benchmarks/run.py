@@ -22,6 +22,8 @@ not in Numba's cache yet are compiled on the way, which adds minutes.
 
 import argparse
 import json
+import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -41,7 +43,7 @@ import training
 from arena import BACKENDS, PEERS, Arena, say
 from devices import CPU, GPU
 from facts import anonymous, facts
-from turns import PATIENCE, Failed, Lost, bind, cores, serve
+from turns import BATCH, GPU_BATCH, PATIENCE, Failed, Late, Lost, bind, cores, serve
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SCHEMA = 2
@@ -78,7 +80,7 @@ def play(contestant: str) -> None:
         "overhead": lambda: overhead.contestant(name),
         "warmup": lambda: startup.warming(name),
     }
-    serve(*players[part]())
+    serve(*players[part](), batch=GPU_BATCH if part in GPU_PARTS else BATCH)
 
 
 def measured(part: str, arena: Arena, about: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def measured(part: str, arena: Arena, about: dict[str, Any]) -> dict[str, Any]:
             EVERY[part](arena, found)
         except KeyboardInterrupt:
             result["interrupted"] = True
-        except (Failed, Lost) as error:
+        except (Failed, Late, Lost) as error:
             result["given_up"] = str(error)
         if control.times:
             result["control"] = control.facts()
@@ -188,7 +190,9 @@ def options_of(doc: str, parts: Iterable[str]) -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where results and charts go (results/ beside this file; with --quick nowhere)",
     )
-    parser.set_defaults(ops=None, backends=list(BACKENDS), mnist=None, publish=False)
+    parser.set_defaults(
+        ops=None, backends=list(BACKENDS), mnist=None, publish=False, minutes=math.inf
+    )
     return parser
 
 
@@ -209,7 +213,12 @@ def parsed(
 
 
 def measure(options: argparse.Namespace, device: str = CPU) -> int:
-    """Measure the parts that are asked for, store and tell the results; return the exit code."""
+    """Measure the parts that are asked for, store and tell the results; return the exit code.
+
+    Each part gets as much of the time that is left as those after it.
+    """
+    ends = time.perf_counter() + 60 * options.minutes
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed run keeps what there is
     offered = cores()
     bind(options.threads)
     arena = Arena(options, device)
@@ -223,7 +232,8 @@ def measure(options: argparse.Namespace, device: str = CPU) -> int:
         "missing": arena.missing,
     }
     results = {}
-    for part in options.parts:
+    for number, part in enumerate(options.parts):
+        arena.limit((ends - time.perf_counter()) / (len(options.parts) - number))
         result = results[part] = measured(part, arena, about)
         if options.results:
             written(result, options.results)

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from arena import PEERS, Arena, say
-from devices import CPU, jax_in_float32, torch_on
+from devices import CPU, GPU, jax_in_float32, torch_on
 from targets import Verdict
 from turns import Contestant, Failed, Lost, take_turns
 
@@ -411,15 +411,22 @@ def measure(arena: Arena, found: dict[str, Any], part: str = "step") -> None:
         playing = {name: stack.enter_context(arena.start(part, name)) for name in names}
         for net, what in NETS.items():
             for size in what.sizes[:1] if arena.quick else what.sizes:
+                arena.require_time()
                 say(f"{part}: {net}, batch {size}")
-                found["rows"].append(compared(arena, playing, net, size, found["failed"]))
+                row, broken = compared(arena, playing, net, size, found["failed"])
+                found["rows"].append(row)
+                # What goes wrong on a GPU can stay with the process.
+                for name in broken if arena.device == GPU else ():
+                    playing[name].close(kill=True)
+                    playing[name] = stack.enter_context(arena.start(part, name))
 
 
 def compared(
     arena: Arena, playing: dict[str, Contestant], net: str, size: int, failed: dict[str, str]
-) -> dict[str, Any]:
-    """Return the row of one network and batch size; who is lost plays no more."""
+) -> tuple[dict[str, Any], set[str]]:
+    """Return the row of one network and batch size, and who failed; who is lost plays no more."""
     task, losses, ready = f"{net}|{size}", {}, {}
+    broken: set[str] = set()
     for name in list(playing):
         if name == FLOOR and net != "perceptron":
             continue
@@ -429,6 +436,7 @@ def compared(
             ready[name] = playing[name]
         except Failed as error:
             failed[f"{name}, {net}"] = str(error)
+            broken.add(name)
         except Lost as error:
             failed[name] = str(error)
             del playing[name]
@@ -439,7 +447,7 @@ def compared(
         del playing[name]
     us = turns.us(task)
     base = next((name for name in ("torch", *us) if name in us), "")
-    return {
+    row = {
         "net": net,
         "said": NETS[net].said,
         "batch": size,
@@ -450,6 +458,7 @@ def compared(
         "losses": losses,
         "disagree": disagreeing(losses),
     }
+    return row, broken | set(turns.failed)
 
 
 def defeats(found: dict[str, Any]) -> list[tuple[str, str, float]]:

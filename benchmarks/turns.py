@@ -23,6 +23,7 @@ from typing import Any, Self
 
 BLOCK = 0.25  # seconds of one turn
 BATCH = 2e-3  # seconds between two looks at the clock
+GPU_BATCH = 20e-3  # each look waits for the card, which then has nothing to do until the next call
 SETTLE = 0.05  # seconds between turns: BLAS threads spin that long before they sleep
 SLOW = 1.25  # a round is slow if the control took that many times its best
 PATIENCE = 300.0  # seconds after which a contestant counts as hanging; compilers take their time
@@ -40,11 +41,13 @@ def bind(threads: int) -> None:
 
 
 def serve(
-    task: Callable[[str], Callable[[], Any]], synchronize: Callable[[], None] = lambda: None
+    task: Callable[[str], Callable[[], Any]],
+    synchronize: Callable[[], None] = lambda: None,
+    batch: float = BATCH,
 ) -> None:
     """Answer requests from standard input, a JSON line each, until it ends.
 
-    task: what to call for a task's name. synchronize: waits for the device.
+    task: what to call for a task's name. synchronize: waits for the device, each `batch` seconds.
     """
     # What a library prints is no reply.
     replies = os.fdopen(os.dup(1), "w")
@@ -59,7 +62,7 @@ def serve(
                 synchronize()
                 reply = {"value": value, "seconds": time.perf_counter() - start}
             else:
-                reply = {"us": block(call, synchronize, request["seconds"])}
+                reply = {"us": block(call, synchronize, request["seconds"], batch)}
             answer = json.dumps(reply)
         except Exception as error:
             message = str(error).partition("\n")[0]
@@ -67,20 +70,22 @@ def serve(
         print(answer, file=replies, flush=True)
 
 
-def block(call: Callable[[], Any], synchronize: Callable[[], None], seconds: float) -> float:
+def block(
+    call: Callable[[], Any], synchronize: Callable[[], None], seconds: float, batch: float
+) -> float:
     """Return the µs of one call, the mean over `seconds`; a first call is not counted."""
     call()
     synchronize()
-    batch, count, start = 1, 0, time.perf_counter()
+    calls, count, start = 1, 0, time.perf_counter()
     while True:
-        for _ in range(batch):
+        for _ in range(calls):
             call()
         synchronize()
-        count += batch
+        count += calls
         passed = time.perf_counter() - start
         if passed >= seconds:
             return passed / count * 1e6
-        batch = max(1, int(BATCH * count / passed))
+        calls = max(1, int(batch * count / passed))
 
 
 def control(_: str) -> Callable[[], Any]:
@@ -97,6 +102,10 @@ class Lost(Exception):
 
 class Failed(Exception):
     """A task that raised in the contestant's process, which lives on."""
+
+
+class Late(Exception):
+    """The time that a part may take is over."""
 
 
 class Contestant:

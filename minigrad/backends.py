@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .messages import which_backend
+from .messages import no_cupy, which_backend
 from .namespaces import Namespace, scatter_add_of
 from .refusals import ErrorSlot, refuse_now
 
@@ -96,17 +96,12 @@ def _load_numba() -> Backend:
 def _load_cupy() -> Backend:
     try:
         cupy = importlib.import_module("cupy")
-    except ImportError as error:
-        raise BackendUnavailable(
-            f'backend "cupy" needs CuPy ({error}); install it with: pip install "minigrad[cuda12]" '
-            "(or cuda13)"
-        ) from error
-    try:
-        cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise BackendUnavailable(
-            f'backend "cupy" found no usable GPU ({error}); check the driver with: nvidia-smi'
-        ) from error
+        if int(cupy.__version__.partition(".")[0]) < 14:
+            raise ImportError(f"this is {cupy.__version__}")
+        cupy.arange(1)  # takes the driver, memory of the card and CUDA's compiler
+        cupy.cuda.device.get_cublas_handle()
+    except Exception as error:
+        raise BackendUnavailable(no_cupy(error)) from error
     return device_backend(
         "cupy",
         "cuda:0",

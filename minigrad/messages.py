@@ -100,6 +100,22 @@ def out_of_memory(what: str, error: MemoryError) -> MemoryError:
     )
 
 
+def no_cupy(error: Exception) -> str:
+    """Return why CuPy or a card cannot be used, in one line, and what to do."""
+    install = 'pip install "minigrad[cuda12]" (or cuda13)'
+    # Of what CuPy says to that on a page, the cause alone.
+    why = str(error.__cause__ or error).partition("\n")[0]
+    if isinstance(error, ImportError):
+        return (
+            f'backend "cupy" needs CuPy 14 or newer and CUDA\'s libraries ({why}); install them '
+            f"with: {install}"
+        )
+    return (
+        f'backend "cupy" found no usable GPU ({why}); check the driver with: nvidia-smi; CUDA\'s '
+        f"libraries come with: {install}"
+    )
+
+
 def _broken_axis(shapes: Iterable[tuple[int, ...]]) -> int:
     """Return the last axis (negative) on which the shapes do not broadcast; 0 where they do."""
     columns = itertools.zip_longest(*(reversed(s) for s in shapes), fillvalue=1)

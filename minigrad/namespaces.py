@@ -1,5 +1,6 @@
 """The strict namespace that ops are written against: what NumPy and CuPy share, and no more."""
 
+import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,8 @@ class Namespace(Strict):
         lenient: bool,
     ) -> None:
         super().__init__(module, NAMES)
+        if lenient:
+            vars(self).update(bridges(module))
         self.linalg = Strict(module.linalg, LINALG_NAMES)
         self.fft = Strict(module.fft, FFT_NAMES)
         #: scatter_add(x, key, values): x[key] += values, duplicates accumulated, x written
@@ -66,6 +69,48 @@ class Namespace(Strict):
         #: whether bad values pass unnoticed instead of raising: an index out of range wraps
         #: around, a singular matrix is factorized
         self.lenient = lenient
+
+
+def bridges(module: ModuleType | Any) -> dict[str, Callable[..., Any]]:
+    """Return NumPy's meaning of what CuPy has otherwise, by name.
+
+    CuPy casts the step of a range before it counts, searches without a common dtype, gives bools a
+    sign and has no logic of complex numbers.
+    """
+
+    def arange(start: Any, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Any:
+        whole = dtype is not None and np.dtype(dtype).kind in "iu"
+        if stop is None or not whole or (step > 0 and type(start + step) is int):
+            return module.arange(start, stop, step, dtype=dtype)
+        count = max(math.ceil((stop - start) / step), 0)
+        first, second = int(start), int(start + step)
+        np.array([first, second][:count], dtype)  # an OverflowError where they do not fit
+        places = module.arange(count, dtype=np.int64)
+        return module.astype(places * (second - first) + first, dtype)
+
+    def searchsorted(x1: Any, x2: Any, *, side: str = "left", sorter: Any = None) -> Any:
+        if hasattr(x2, "dtype") and x1.dtype != x2.dtype:
+            dtype = np.result_type(x1.dtype, x2.dtype)
+            x1, x2 = x1.astype(dtype), x2.astype(dtype)
+        return module.searchsorted(x1, x2, side=side, sorter=sorter)
+
+    def sign(x: Any) -> Any:
+        if x.dtype.kind == "b":
+            raise TypeError("expected numbers, which have a sign, not bools")
+        return module.sign(x)
+
+    def logic(name: str) -> Callable[..., Any]:
+        function = getattr(module, name)
+
+        def of_truths(*xs: Any) -> Any:
+            complex_ones = [getattr(x, "dtype", np.dtype(type(x))).kind == "c" for x in xs]
+            pairs = zip(xs, complex_ones, strict=True)
+            return function(*[x != 0 if is_complex else x for x, is_complex in pairs])
+
+        return of_truths
+
+    logical = {name: logic(name) for name in NAMES if name.startswith("logical_")}
+    return {"arange": arange, "searchsorted": searchsorted, "sign": sign, **logical}
 
 
 def scatter_add_of(module: ModuleType | Any) -> Callable[..., None]:

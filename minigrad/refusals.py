@@ -15,6 +15,30 @@ def refuse_now(bad: Any, values: Any, what: str, error: type[Exception] = ValueE
         raise error(_said(what, values[at], at))
 
 
+def refuse_overflow(xp: Any, value: Any, dtype: np.dtype[Any]) -> None:
+    """Raise OverflowError for a Python integer that a dtype does not hold, as NumPy by itself does.
+
+    Devices may drop its upper bits.
+    """
+    if xp.lenient and type(value) is int and dtype.kind in "iu":
+        np.array(value, dtype)
+
+
+def refuse_negative_powers(xp: Any, x: Any, y: Any) -> None:
+    """Refuse integers to negative integer powers, of which devices make 0, as NumPy by itself does.
+
+    x, y: arrays or Python numbers.
+    """
+    kinds = [v.dtype.kind if hasattr(v, "dtype") else np.dtype(type(v)).kind for v in (x, y)]
+    if kinds[0] not in "biu" or kinds[1] != "i":
+        return
+    what = "pow: integers have no negative integer powers: make the base or the exponent floating"
+    if hasattr(y, "dtype"):
+        xp.refuse(y < 0, y, what)
+    elif y < 0:
+        raise ValueError(f"{what}; got {y}")
+
+
 def _said(what: str, value: Any, at: tuple[int, ...]) -> str:
     return f"{what}; got {value} at position {at[0] if len(at) == 1 else at}"
 

@@ -54,6 +54,7 @@ def cupy(monkeypatch):
     """The pretended CuPy, which is found from now on."""
     if STATUS["cupy"].usable:
         pytest.skip("stands in for CuPy, and here is a GPU")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)  # one that is installed, for nothing
     monkeypatch.setattr(launcher, "KERNELS", {})  # which the pretended one clears
     monkeypatch.syspath_prepend(Path(__file__).parent / "fake_cupy")
     yield importlib.import_module("cupy")

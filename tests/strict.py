@@ -69,6 +69,11 @@ READS = (
 )
 
 
+def place_of(array):
+    """Return what two views of the same elements have in common."""
+    return array.ctypes.data, array.shape, array.strides
+
+
 def refuse(what):
     raise TypeError(f"the strict array refuses {what}")
 
@@ -112,7 +117,15 @@ class StrictArray:
         return wrapped(self._host[self._key(key)])
 
     def __setitem__(self, key, value):
-        self._host[self._key(key)] = unwrapped(value)
+        value = unwrapped(value)
+        if type(value) is int:  # as C casts it
+            value = np.array(value).astype(self.dtype)
+        key = self._key(key)
+        target = self._host[key]
+        # x[key] += v ends with what x[key] is, written where it is.
+        if np.may_share_memory(target, value) and place_of(target) != place_of(value):
+            refuse("to write over what is read")
+        self._host[key] = value
 
     def _key(self, key):
         """Unwrap a key. As with CuPy, indices out of range wrap around, a 0-d result is a view."""
@@ -175,8 +188,22 @@ def check(name, args, keywords):
         refuse(f"{name}({', '.join(sorted(unknown))}=): CuPy has no such keyword")
     if name not in CREATION and not is_on_device(args if ufunc else args[:1]):
         refuse(f"{name} of host values")
+    if name == "searchsorted" and args[0].dtype != getattr(args[1], "dtype", args[0].dtype):
+        refuse("searchsorted of two dtypes")
+    if name == "arange" and keywords.get("dtype") is not None:  # so do CuPy's ranges begin
+        casts = [np.dtype(keywords["dtype"]).type(arg) for arg in (args[0], *args[2:])]
+        if casts != [arg for arg in (args[0], *args[2:])] and casts[0].dtype.kind in "iu":
+            refuse(f"arange of {args} as {casts[0].dtype}")
+    if name.startswith("logical_") and any(
+        np.asarray(a).dtype.kind == "c" for a in unwrapped(args)
+    ):
+        refuse(f"{name} of complex numbers")
     if name == "linalg.solve" and args[0].shape[:-1] != args[1].shape[:-1]:
         refuse("linalg.solve of batches that do not match")
+    if name == "linalg.solve" and not args[1].size:
+        refuse("linalg.solve of no right-hand sides")
+    if name.startswith("fft.") and len(keywords.get("axes", ())) > 1 and not args[0].size:
+        refuse(f"{name} of nothing")
     if name == "linalg.cross" and args[0].shape != args[1].shape:
         refuse("linalg.cross of shapes that do not match")
 
@@ -185,6 +212,8 @@ def function(name):
     def call(*args, **keywords):
         check(name, args, keywords)
         keywords = {key: unwrapped(value) for key, value in keywords.items()}
+        if name == "sign" and args[0].dtype.kind == "b":  # which NumPy refuses
+            return args[0].astype(np.int8)
         try:
             return wrapped(in_numpy(name)(*unwrapped(args), **keywords))
         except np.linalg.LinAlgError:  # a device does not notice
@@ -203,10 +232,19 @@ def method(name):
     return call
 
 
+def power(x, y):
+    """Give integers negative powers as CuPy does, where NumPy refuses them."""
+    if all(np.asarray(v).dtype.kind in "biu" for v in (x, y)) and np.any(np.less(y, 0)):
+        return np.where(np.less(y, 0), 0, x ** abs(y))
+    return x**y
+
+
 def binary(name, reflected=False):
+    operate = power if name == "pow" else getattr(operator, name)
+
     def call(self, other):
         pair = self._host, unwrapped(other)
-        return wrapped(getattr(operator, name)(*(pair[::-1] if reflected else pair)))
+        return wrapped(operate(*(pair[::-1] if reflected else pair)))
 
     return call
 

@@ -167,12 +167,13 @@ def test_all_parts_are_told_and_drawn(quick, results):
     assert ("kernels.svg" in drawn) == ("numba" not in results["kernels"]["missing"])
 
 
-def test_interrupted_keeps_what_was_measured(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_keeps_what_was_measured(tmp_path, sent):
     options = ["ops", "memory", "--quick", "--backends", "numpy", "--peers", ""]
     process = processes.start(command(*options, "--results", tmp_path), stderr=subprocess.PIPE)
     with process:
         seen = list(itertools.takewhile(lambda line: "(2 of" not in line, process.stderr))
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         rest = process.stderr.read()
     assert process.returncode == 130
     assert "Traceback" not in "".join(seen) + rest
@@ -382,6 +383,68 @@ def test_who_fails_is_left_out_and_the_others_go_on(program):
     found = turns.take_turns(playing, ["task"], 2, Scripted(False, False, False))
     assert found.times["task"] == {"works": [2, 3]}
     assert (found.failed, found.lost) == ({"fails": "cannot"}, {"lost": "gone"})
+
+
+def test_a_part_whose_time_is_over_keeps_its_rows(program, monkeypatch):
+    run, arena = program("run"), program("arena")
+    options = run.options_of("", run.PARTS).parse_args(["--quick", "--peers", ""])
+    limited = arena.Arena(options)
+    limited.limit(-1)
+
+    def measure(arena, found):
+        found.update(rows=["a row"])
+        arena.require_time()
+
+    monkeypatch.setitem(run.EVERY, "step", measure)
+    result = run.measured("step", limited, {})
+    assert result["found"] == {"rows": ["a row"]}
+    assert result["given_up"].startswith("its time is over")
+
+
+class Failing:
+    """An arena whose contestants all raise an error; counts who is started."""
+
+    backends, peers, quick, threads, block = ["cupy"], [], True, 1, 0
+
+    def __init__(self, device, error):
+        self.device, self.error, self.started = device, error, []
+        self.control = Scripted(*[False] * 100)
+
+    def start(self, part, name, *_):
+        self.started.append(name)
+        return self
+
+    def time(self, *_):
+        raise self.error
+
+    def rounds(self, usual):
+        return 1
+
+    def nothing(self, *_, **__):
+        pass
+
+    run, require_time, close, __exit__ = time, nothing, nothing, nothing
+
+    def __enter__(self):
+        return self
+
+
+@pytest.mark.parametrize(("device", "starts"), [("cpu", 1), ("cuda", 4)])
+def test_whose_steps_fail_on_a_gpu_starts_anew(program, device, starts):
+    arena, found = Failing(device, program("turns").Failed("cannot")), {}
+    program("training").measure(arena, found, "gpu_step")
+    assert arena.started == ["cupy"] * starts
+    assert [row["us"] for row in found["rows"]] == [{}] * 3
+
+
+@pytest.mark.parametrize(("error", "starts"), [("Failed", 4), ("Lost", 2)])
+def test_whose_kernels_fail_on_a_gpu_starts_anew_but_for_who_is_lost_twice(program, error, starts):
+    hot_loops, arena = program("hot_loops"), Failing("cuda", getattr(program("turns"), error)("so"))
+    found = {}
+    hot_loops.measure(arena, found, hot_loops.ON_GPU)
+    assert arena.started.count("cupy") == starts
+    assert found["failed"][0] == {"contestant": "the card's rates", "reason": "so"}
+    assert all(row["us"] == {} for row in found["rows"])
 
 
 # The ops
@@ -686,6 +749,16 @@ def test_reports_and_charts_of_what_failed_at_once(program, tmp_path, told, part
     assert f"- {part}: given up: all are lost" in program("report").told(failed)
     program("charts").draw(failed[part], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_that_nobody_has_measured_is_drawn_as_one(program, tmp_path, told):
+    told["gpu_step"]["found"]["rows"].append(
+        {**told["gpu_step"]["found"]["rows"][0], "us": {}, "ratio": {}, "base": ""}
+    )
+    program("charts").draw(told["gpu_step"], tmp_path)
+    words = " ".join(ET.parse(tmp_path / "gpu_step.svg").getroot().itertext())
+    assert "time of a step / that of PyTorch " in words
+    assert "| – | – |" in program("report").told({"gpu_step": told["gpu_step"]})
 
 
 @pytest.mark.parametrize("part", ["ops", "kernels", "gpu_kernels", "step", "gpu_step", "mnist"])

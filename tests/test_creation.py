@@ -133,6 +133,22 @@ def test_asarray_takes_buffers(backend):
     assert mg.asarray(bytearray(b"ab")).tolist() == [97, 98]
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int8"])
+@pytest.mark.parametrize(
+    "bounds", [(7, 2, -2), (0.5, 3.5, 1.7), (0, 2, 0.5), (3.9, 0, -1.5), (3.5, 1, 1), (0.5, 1)]
+)
+def test_ranges_of_integers_step_as_numpys_do(bounds, dtype):
+    expected = np.arange(*bounds, dtype=dtype)
+    found = mg.arange(*bounds, dtype=dtype)
+    assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())
+
+
+@pytest.mark.parametrize("bounds", [(300, 290, -3), (1.5, 400, 300.5), (-1.0, 3)])
+def test_ranges_that_do_not_fit_are_refused(bounds):
+    with pytest.raises(OverflowError):
+        mg.arange(*bounds, dtype="uint8")
+
+
 INTEGERS = [(300, "int8"), (-1, "uint8"), ([2**63], "int64"), (2**64, "uint64")]
 
 

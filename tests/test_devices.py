@@ -1,6 +1,7 @@
 """What a GPU's users are told: of their card, of memory that is short, of backends that meet."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -87,6 +88,34 @@ def test_info_asks_cupy(cupy, no_driver, table):
     assert found["GPU memory"] == "4.0 GiB, 3.0 GiB of it free"
     assert found["CUDA"] == "12.8; the driver runs 12.9 and older"
     assert found["backend cupy"] == "usable"
+
+
+def fails(*args):
+    raise RuntimeError("CuPy failed to load libnvrtc.so.12\nTraceback follows")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("__version__", "13.6.0", "14 or newer and CUDA's libraries (this is 13.6.0); install the"),
+        ("arange", fails, "no usable GPU (CuPy failed to load libnvrtc.so.12); check the driver"),
+    ],
+)
+def test_info_says_in_a_line_what_cupy_lacks(cupy, monkeypatch, table, name, value, says):
+    monkeypatch.setattr(cupy, name, value)
+    assert says in table()["backend cupy"]
+
+
+def test_why_cupy_cannot_be_imported_is_one_line(tmp_path, monkeypatch):
+    if backends.status()["cupy"].usable:
+        pytest.skip("stands in for CuPy, and here is a GPU")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)  # one that is installed, for nothing
+    page = 'raise ImportError("=====\\nFailed to import CuPy.") from OSError("no libcudart.so.12")'
+    (tmp_path / "cupy.py").write_text(page)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(backends.BackendUnavailable) as caught:
+        mg.use_backend("cupy")
+    assert "needs CuPy 14 or newer and CUDA's libraries (no libcudart.so.12); " in str(caught.value)
 
 
 # Memory

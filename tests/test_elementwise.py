@@ -126,6 +126,54 @@ def test_integers_outside_their_range_are_no_bounds():
         mg.clip(tensor(x), 256)
 
 
+@pytest.mark.parametrize(
+    "power",
+    [
+        lambda: tensor(np.array([2, 3])) ** -1,
+        lambda: tensor(np.array([2, 3])) ** tensor(np.array([1, -2])),
+        lambda: 2 ** tensor(np.array([1, -2])),
+    ],
+    ids=["number", "tensor", "reflected"],
+)
+def test_integers_have_no_negative_integer_powers(power):
+    with pytest.raises(ValueError, match=r"[Ii]ntegers .* negative integer powers"):
+        power().numpy()
+
+
+@pytest.mark.parametrize("name", ["atan2", "hypot", "copysign", "nextafter"])
+def test_what_is_of_real_numbers_refuses_complex_ones(name):
+    x = tensor(np.array([1 + 1j]))
+    with pytest.raises(TypeError, match=rf"^{name}: expected real numbers, not complex128"):
+        getattr(mg, name)(x, x)
+
+
+def test_complex_numbers_are_true_where_they_are_not_0():
+    x = tensor(np.array([0, 1j]))
+    assert mg.logical_not(x).tolist() == [True, False]
+    assert mg.logical_and(x, 1j).tolist() == [False, True]
+    assert mg.logical_or(x, tensor(np.array([False, True]))).tolist() == [False, True]
+    assert mg.logical_xor(x, x).tolist() == [False, False]
+
+
+def test_bools_have_no_sign():
+    with pytest.raises(TypeError, match="sign"):
+        mg.sign(tensor(np.array([True])))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: mg.full_like(x, 300),
+        lambda x: x.at[0].set(300),
+        lambda x: x.__setitem__(0, 300),
+    ],
+    ids=["full", "set", "setitem"],
+)
+def test_integers_that_do_not_fit_are_written_nowhere(make):
+    with pytest.raises(OverflowError, match="300"):
+        make(tensor(np.zeros(2, np.int8)))
+
+
 def test_shifts_are_operators():
     x = tensor(np.array([1, -8]))
     assert (x << 2).tolist() == [4, -32] and (x >> 1).tolist() == [0, -4]

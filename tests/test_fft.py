@@ -23,6 +23,16 @@ def test_inverses(there, back, norm):
     np.testing.assert_allclose(again.real.numpy(), x, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["fftn", "ifftn", "rfftn", "irfftn"])
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1), (1,)])
+def test_a_batch_of_none_has_a_transform_of_none(name, axes):
+    x = np.ones((0, 4, 6))
+    found, expected = (
+        getattr(t, name)(y, axes=axes) for t, y in ((mg.fft, tensor(x)), (np.fft, x))
+    )
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+
+
 @pytest.mark.parametrize("function", ["rfft", "rfftn", "ihfft"])
 def test_transforms_of_real_numbers_refuse_complex_ones(function):
     with pytest.raises(TypeError, match=rf"^{function}: expected real numbers, not complex128"):

@@ -153,6 +153,14 @@ def test_a_key_that_does_not_fit_is_refused(name):
     assert x.tolist() == np.arange(24.0).reshape(2, 3, 4).tolist()
 
 
+def test_what_is_written_is_read_before():
+    x = tensor(np.arange(5))
+    x[1:] = x[:-1]
+    assert x.tolist() == [0, 0, 1, 2, 3]
+    x[...] = x[::-1]
+    assert x.tolist() == [3, 2, 1, 0, 0]
+
+
 def test_only_tensors_are_written_into():
     with pytest.raises(TypeError, match="ndarray"):
         mg.setitem(np.zeros(2), 0, 1.0)

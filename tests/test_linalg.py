@@ -145,6 +145,8 @@ def test_tensordot(axes):
 
 def test_empty_products():
     x = mg.zeros((2, 0))
+    for a in (mg.eye(2), mg.eye(2) + mg.zeros((3, 2, 2))):
+        assert mg.linalg.solve(a, x).shape == (*a.shape[:-2], 2, 0)
     assert mg.vecdot(x, x).tolist() == [0, 0]
     assert mg.tensordot(x, x.T, axes=1).tolist() == [[0, 0], [0, 0]]
     assert mg.linalg.outer(x[0], mg.ones(2)).shape == (0, 2)

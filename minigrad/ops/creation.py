@@ -12,6 +12,7 @@ from ..backends import Backend
 from ..engine import Op, Tensor, apply, wrap
 from ..methods import OPS
 from ..promotion import as_weak, common_dtype
+from ..refusals import refuse_overflow
 
 __all__ = [
     "arange",
@@ -40,6 +41,7 @@ _zeros = Op("zeros", lambda xp, *, shape, dtype: xp.zeros(shape, dtype=dtype))
 
 def _full_forward(xp: Any, *, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
     out = xp.empty(shape, dtype=dtype)  # half the time of xp.full on a small array
+    refuse_overflow(xp, value, dtype)
     out[...] = value
     return out
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..engine import Op, Tensor
+from ..refusals import refuse_negative_powers
 from .creation import astype, zeros_like
 from .fused import fused
 from .predicates import equal, greater_equal, less_equal, logical_and
@@ -156,7 +157,13 @@ def _pow_y(g: Tensor, out: Tensor, x: Any, y: Tensor) -> Tensor:
     return absorb(g, absorb(out, log(where(flat, 1, x))))
 
 
-pow = elementwise("pow", lambda xp, x, y: x**y, vjp=dict(x=_pow_x, y=_pow_y))
+def _pow_forward(xp: Any, x: Any, y: Any) -> Any:
+    if xp.lenient:
+        refuse_negative_powers(xp, x, y)
+    return x**y
+
+
+pow = elementwise("pow", _pow_forward, vjp=dict(x=_pow_x, y=_pow_y))
 """x to the power y, broadcast.
 
 Derivatives: y · xʸ⁻¹, for y = 0 exactly 0; xʸ · log x, at x = 0 exactly 0, of x < 0 nan.

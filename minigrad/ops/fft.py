@@ -1,6 +1,6 @@
 """Fourier transforms. Those of one axis, and of Hermitian signals, are cases of four ops."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import index
 from typing import Any, Literal
 
@@ -28,18 +28,41 @@ def _mirrored(norm: Norm) -> Norm:
     return mirrored.get(norm, norm)
 
 
+# CuPy transforms several axes of an array only if none of its lengths is 0.
+
+
+def _of_complex(transform: str) -> Callable[..., Any]:
+    def forward(xp: Any, x: Any, *, axes: tuple[int, ...], norm: Norm) -> Any:
+        if not x.size:
+            return xp.array(x, copy=True)
+        return getattr(xp.fft, transform)(x, axes=axes, norm=norm)
+
+    return forward
+
+
+_fftn_forward, _ifftn_forward = _of_complex("fftn"), _of_complex("ifftn")
+
+
+def _rfftn_forward(xp: Any, x: Any, *, axes: tuple[int, ...], norm: Norm) -> Any:
+    if not x.size:
+        shape, last = list(x.shape), axes[-1]
+        shape[last] = shape[last] // 2 + 1
+        return xp.zeros(tuple(shape), dtype=np.result_type(x.dtype, np.complex64))
+    return xp.fft.rfftn(x, axes=axes, norm=norm)
+
+
 # The transforms are linear and, but for a factor, unitary: the adjoint of each is its inverse, with
 # the factor on the other side. No rule needs more than a length.
 
 _fftn: Op = Op(
     "fftn",
-    lambda xp, x, *, axes, norm: xp.fft.fftn(x, axes=axes, norm=norm),
+    _fftn_forward,
     vjp=dict(x=lambda g, axes, norm: _ifftn(g, axes=axes, norm=_mirrored(norm))),
     complex_rules=True,
 )
 _ifftn: Op = Op(
     "ifftn",
-    lambda xp, x, *, axes, norm: xp.fft.ifftn(x, axes=axes, norm=norm),
+    _ifftn_forward,
     vjp=dict(x=lambda g, axes, norm: _fftn(g, axes=axes, norm=_mirrored(norm))),
     complex_rules=True,
 )
@@ -60,7 +83,7 @@ def _rfftn_x(g: Tensor, x_shape: tuple[int, ...], axes: tuple[int, ...], norm: N
 def _irfftn_forward(xp: Any, x: Any, *, n: int, axes: tuple[int, ...], norm: Norm) -> Any:
     *others, last = axes
     if others:  # cuFFT's own transform of several axes is right for Hermitian spectra alone
-        x = xp.fft.ifftn(x, axes=tuple(others), norm=norm)
+        x = _ifftn_forward(xp, x, axes=tuple(others), norm=norm)
     return xp.fft.irfftn(x, s=(n,), axes=(last,), norm=norm)
 
 
@@ -70,7 +93,7 @@ def _irfftn_x(g: Tensor, n: int, axes: tuple[int, ...], norm: Norm) -> Tensor:
 
 _rfftn: Op = Op(
     "rfftn",
-    lambda xp, x, *, axes, norm: xp.fft.rfftn(x, axes=axes, norm=norm),
+    _rfftn_forward,
     vjp=dict(x=_rfftn_x),
     complex_rules=True,
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..engine import Op, Tensor, apply
 from ..promotion import as_weak
+from ..refusals import refuse_overflow
 from .axes import answers_torch, axis_of
 from .creation import arange, as_tensor, asarray, astype, zeros
 from .elementwise import where
@@ -102,6 +103,7 @@ def _accumulate(xp: Any, out: Any, indices: tuple[Any, ...], key: Key, v: Any) -
 
 def _index_set_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> Any:
     _check(xp, x, indices, key)
+    refuse_overflow(xp, v, x.dtype)
     out = xp.array(x, copy=True)
     out[_filled(key, indices)] = v
     return out
@@ -116,6 +118,9 @@ def _index_add_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> Any:
 
 def _setitem_forward(xp: Any, x: Any, v: Any, *indices: Any, key: Key) -> None:
     _check(xp, x, indices, key)
+    refuse_overflow(xp, v, x.dtype)
+    if xp.lenient and hasattr(v, "shape") and xp.may_share_memory(x, v):
+        v = xp.array(v, copy=True)  # CuPy may read what it has just written
     x[_filled(key, indices)] = v
 
 

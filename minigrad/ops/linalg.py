@@ -457,7 +457,8 @@ def _solved(xp: Any, name: str, x: Any, y: Any, lower: bool = False) -> Any:
         # LU finds no row to swap in an upper triangle, and substitutes; swapping those of a lower
         # one loses digits: at 60 by 60 all but two. So the equations are solved back to front.
         x, right = xp.flip(x, axis=(-2, -1)), xp.flip(right, axis=-2)
-    out = xp.linalg.solve(x, right)
+    # Without right-hand sides CuPy divides by the bytes between two of them.
+    out = xp.linalg.solve(x, right) if right.size else xp.zeros(right.shape, dtype=right.dtype)
     _refuse_singular(xp, name, x, out)
     if lower:
         out = xp.flip(out, axis=-2)

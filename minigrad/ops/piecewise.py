@@ -7,6 +7,7 @@ import numpy as np
 from ..engine import Tensor
 from .elementwise import absorb, elementwise, positive, sign, where, zero
 from .predicates import equal, greater, greater_equal, less, less_equal, logical_and
+from .reals import of_reals
 
 __all__ = [
     "ceil",
@@ -48,7 +49,7 @@ def round(x: Any, /, decimals: int = 0) -> Tensor:
 
 copysign = elementwise(
     "copysign",
-    lambda xp, x, y: xp.copysign(x, y),
+    of_reals(lambda xp, x, y: xp.copysign(x, y)),
     vjp=dict(x=lambda g, x, out: absorb(g, sign(x) * sign(out)), y=zero),
     floating=True,
 )
@@ -59,7 +60,7 @@ Derivatives ±1, at x = 0 0; and 0.
 
 nextafter = elementwise(
     "nextafter",
-    lambda xp, x, y: xp.nextafter(x, y),
+    of_reals(lambda xp, x, y: xp.nextafter(x, y)),
     vjp=dict(x=lambda g: g, y=zero),
     floating=True,
 )

@@ -13,6 +13,7 @@ from typing import Any
 from ..engine import Op, Tensor
 from .elementwise import absorb, elementwise, exp, sqrt, where
 from .predicates import equal
+from .reals import of_reals
 
 __all__ = [
     "acos",
@@ -93,7 +94,7 @@ def _over_square(x: Any, y: Any) -> Any:
 
 atan2 = transcendental(
     "atan2",
-    lambda xp, y, x: xp.atan2(y, x),
+    of_reals(lambda xp, y, x: xp.atan2(y, x)),
     vjp=dict(
         y=lambda g, y, x: absorb(g, _over_square(x, y)),
         x=lambda g, y, x: absorb(g, -_over_square(y, x)),
@@ -106,7 +107,7 @@ Derivatives x / (x² + y²) and -y / (x² + y²), at the origin 0.
 
 hypot: Op = transcendental(
     "hypot",
-    lambda xp, x, y: xp.hypot(x, y),
+    of_reals(lambda xp, x, y: xp.hypot(x, y)),
     vjp=dict(
         x=lambda g, x, out: absorb(g, x / _or_inf(out)),
         y=lambda g, y, out: absorb(g, y / _or_inf(out)),

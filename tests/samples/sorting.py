@@ -142,6 +142,7 @@ SORTING = {
             Case((Given([3, 1, 2]), Given([[2, 0], [4, 3]]), Given([1, 2, 0]))),
             Case((Reals((0,)), Reals((2,)))),
             Case((Given([1, 2]), Given(1.5))),
+            Case((Given([1, 2, 3]), Given([1.5, -1.0]))),
         ),
         order=0,
         result=index,
