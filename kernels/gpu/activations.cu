@@ -11,11 +11,31 @@
 
 constexpr int THREADS = 256, WIDTH = 32, ROWS = 512;
 
-template <class T>
-struct alignas(16) Vector {
-    static constexpr int SIZE = 16 / sizeof(T);
-    T values[SIZE];
+// float16 in memory, float32 in arithmetic.
+struct half {
+    unsigned short bits;
+
+    half() = default;
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
 };
+
+// What numbers of T are computed with: float for half, otherwise T.
+template <class T>
+using Wide = decltype(T() + T());
+
+// Neighbours that a thread reads at once.
+template <class T, int N>
+struct alignas(N * sizeof(T)) Unit {
+    static constexpr int SIZE = N;
+    T values[N];
+};
+template <class T>
+using Vector = Unit<T, 16 / sizeof(T)>;
 
 // Each: the value, and the derivative, by what the tape keeps: the value itself, or x.
 
@@ -96,12 +116,13 @@ __device__ void forward(const T* x, long long size, bool vectors, T* out) {
         for (i = first() * SIZE; i + SIZE <= size; i += stride() * SIZE) {
             Vector<T> found = *reinterpret_cast<const Vector<T>*>(x + i);
 #pragma unroll
-            for (int k = 0; k < SIZE; ++k) found.values[k] = Act::value(found.values[k]);
+            for (int k = 0; k < SIZE; ++k)
+                found.values[k] = Act::value(Wide<T>(found.values[k]));
             *reinterpret_cast<Vector<T>*>(out + i) = found;
         }
         i = size - size % SIZE;
     }
-    for (i += first(); i < size; i += stride()) out[i] = Act::value(x[i]);
+    for (i += first(); i < size; i += stride()) out[i] = Act::value(Wide<T>(x[i]));
 }
 
 template <class Act, class T>
@@ -114,24 +135,31 @@ __device__ void backward(const T* g, const T* of, long long size, bool vectors, 
             const Vector<T> slope = *reinterpret_cast<const Vector<T>*>(g + i);
 #pragma unroll
             for (int k = 0; k < SIZE; ++k)
-                found.values[k] = Act::pulled(slope.values[k], found.values[k]);
+                found.values[k] = Act::pulled(Wide<T>(slope.values[k]), Wide<T>(found.values[k]));
             *reinterpret_cast<Vector<T>*>(dx + i) = found;
         }
         i = size - size % SIZE;
     }
-    for (i += first(); i < size; i += stride()) dx[i] = Act::pulled(g[i], of[i]);
+    for (i += first(); i < size; i += stride()) dx[i] = Act::pulled(Wide<T>(g[i]), Wide<T>(of[i]));
 }
 
 // z of rows of c numbers, to each of which the bias is added in place; out may be z.
-template <class Act, class T>
+template <int SIZE, class Act, class T>
 __device__ void finish_layer(T* z, const T* bias, long long size, long long c, T* out) {
-    const long long step = stride() % c;  // the column follows without a division for each number
-    long long column = first() % c;
-    for (long long i = first(); i < size; i += stride()) {
-        T found = z[i];
-        if (bias) found += bias[column];
-        z[i] = found;
-        out[i] = Act::value(found);
+    using V = Unit<T, SIZE>;
+    // The column follows without a division for each number.
+    const long long step = stride() * SIZE % c;
+    long long column = first() * SIZE % c;
+    for (long long i = first() * SIZE; i < size; i += stride() * SIZE) {
+        V found = *reinterpret_cast<const V*>(z + i), made, shift = {};
+        if (bias) shift = *reinterpret_cast<const V*>(bias + column);
+#pragma unroll
+        for (int k = 0; k < SIZE; ++k) {
+            if (bias) found.values[k] = Wide<T>(found.values[k]) + Wide<T>(shift.values[k]);
+            made.values[k] = Act::value(Wide<T>(found.values[k]));
+        }
+        *reinterpret_cast<V*>(z + i) = found;
+        *reinterpret_cast<V*>(out + i) = made;
         column += step;
         if (column >= c) column -= c;
     }
@@ -140,18 +168,19 @@ __device__ void finish_layer(T* z, const T* bias, long long size, long long c, T
 // d = g * act', and the sums of its columns over ROWS rows: parts is (blocks of rows, c).
 template <class Act, class T>
 __device__ void begin_backward(const T* g, const T* of, long long rows, long long c, T* d,
-                               T* parts) {
+                               Wide<T>* parts) {
     constexpr int SLICES = THREADS / WIDTH;
     __shared__ double sums[SLICES][WIDTH];
     const long long tiles = (c + WIDTH - 1) / WIDTH, band = blockIdx.x / tiles;
     const int lane = threadIdx.x % WIDTH, slice = threadIdx.x / WIDTH;
     const long long column = blockIdx.x % tiles * WIDTH + lane;
     const long long stop = (band + 1) * ROWS < rows ? (band + 1) * ROWS : rows;
-    T sum = 0;
+    Wide<T> sum = 0;
     if (column < c) {
         for (long long i = band * ROWS + slice; i < stop; i += SLICES) {
-            const T found = Act::pulled(g[i * c + column], of[i * c + column]);
-            d[i * c + column] = found;
+            const long long at = i * c + column;
+            const Wide<T> found = Act::pulled(Wide<T>(g[at]), Wide<T>(of[at]));
+            d[at] = found;
             sum += found;
         }
     }
@@ -160,7 +189,7 @@ __device__ void begin_backward(const T* g, const T* of, long long rows, long lon
     if (slice || column >= c) return;
     double total = 0;
     for (int i = 0; i < SLICES; ++i) total += sums[i][lane];
-    parts[band * c + column] = T(total);
+    parts[band * c + column] = Wide<T>(total);
 }
 
 #define ALONE(NAME, ACT, T)                                                                        \
@@ -175,17 +204,22 @@ __device__ void begin_backward(const T* g, const T* of, long long rows, long lon
 
 #define IN_LAYERS(NAME, ACT, T)                                                                    \
     extern "C" __global__ void __launch_bounds__(THREADS) linear_##NAME##_##T(                     \
-        T* z, const T* bias, long long size, long long c, T* out) {                                \
-        finish_layer<ACT>(z, bias, size, c, out);                                                  \
+        T* z, const T* bias, long long size, long long c, bool vectors, T* out) {                  \
+        if (vectors)                                                                               \
+            finish_layer<Vector<T>::SIZE, ACT>(z, bias, size, c, out);                             \
+        else                                                                                       \
+            finish_layer<1, ACT>(z, bias, size, c, out);                                           \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(THREADS) linear_##NAME##_backward_##T(            \
-        const T* g, const T* of, long long rows, long long c, T* d, T* parts) {                    \
+        const T* g, const T* of, long long rows, long long c, T* d, Wide<T>* parts) {              \
         begin_backward<ACT>(g, of, rows, c, d, parts);                                             \
     }
 
 #define EVERYWHERE(NAME, ACT)                                                                      \
+    ALONE(NAME, ACT, half)                                                                         \
     ALONE(NAME, ACT, float)                                                                        \
     ALONE(NAME, ACT, double)                                                                       \
+    IN_LAYERS(NAME, ACT, half)                                                                     \
     IN_LAYERS(NAME, ACT, float)                                                                    \
     IN_LAYERS(NAME, ACT, double)
 
@@ -194,5 +228,6 @@ EVERYWHERE(sigmoid, sigmoid)
 EVERYWHERE(tanh, hyperbolic)
 EVERYWHERE(gelu, gelu)
 EVERYWHERE(silu, silu)
+ALONE(gelu_tanh, gelu_tanh, half)
 ALONE(gelu_tanh, gelu_tanh, float)
 ALONE(gelu_tanh, gelu_tanh, double)

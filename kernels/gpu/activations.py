@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import gemm
-from .launcher import FLOATS, NAMES, VECTOR, Array, Call, Device, kernel, plain
+from .launcher import FLOATS, NAMES, VECTOR, Array, Call, Device, kernel, plain, wide
 from .sums import add_up
 
 THREADS, WIDTH, ROWS = 256, 32, 512  # of a block: threads, columns and rows, as in the source
@@ -62,7 +62,7 @@ def _alone(device: Device, name: str, *arrays: Array) -> Any:
 
 @kernel(_of_x())
 def relu(device: Device, x: Array) -> Any:
-    """Return x where it is above 0, otherwise 0. Declines all but float32 and float64."""
+    """Return x where it is above 0, otherwise 0. Declines all but float16, float32 and float64."""
     return _alone(device, "relu", x)
 
 
@@ -128,6 +128,9 @@ def _layer_calls(*activations: str) -> Callable[[Any, int], Iterator[Call]]:
         for activation in activations:
             yield [x, weight, bias], {"activation": activation}
         yield [x, weight, None], {"activation": activations[0]}
+        weight, bias = (rng.normal(size=s).astype(dtype) for s in ((8, 5), 8))
+        for given in (bias, None):
+            yield [x, weight, given], {"activation": activations[0]}
 
     return calls
 
@@ -152,7 +155,7 @@ def linear_value(
 ) -> Any:
     """Return the activation of x @ weight.T + bias, of x (..., k), weight (m, k), bias (m,).
 
-    Declines dtypes other than float32 and float64, and shapes that do not fit.
+    Declines dtypes other than float16, float32 and float64, and shapes that do not fit.
     """
     found = _layer(device, activation, x, weight, bias)
     return found if found is NotImplemented else found[0]
@@ -176,7 +179,7 @@ def _layer(device: Device, activation: str, x: Array, weight: Array, bias: Array
     if bias is not None and (bias.dtype != dtype or bias.shape != (m,)):
         return NotImplemented
     rows, shape = x.reshape(x.size // k, k), (*x.shape[:-1], m)
-    if rows.size * m < GEMM_BELOW:
+    if dtype in gemm.DTYPES and rows.size * m < GEMM_BELOW:
         z = device.empty((len(rows), m), dtype) if activation in OF_INPUT else None
         out = gemm.matmul(device, rows, weight.T, bias, activation, z)
         return out.reshape(shape), z if z is None else z.reshape(shape)
@@ -184,7 +187,9 @@ def _layer(device: Device, activation: str, x: Array, weight: Array, bias: Array
     out = device.empty(shape, dtype) if activation in OF_INPUT else z
     bias = None if bias is None else plain(bias)
     function = f"linear_{activation}_{NAMES[dtype]}"
-    device.launch("activations", function, _blocks(z.size), THREADS, z, bias, z.size, m, out)
+    vectors = device.has_vectors(m, z, out) and (bias is None or device.has_vectors(m, bias))
+    blocks = _blocks(z.size * dtype.itemsize // VECTOR if vectors else z.size)
+    device.launch("activations", function, blocks, THREADS, z, bias, z.size, m, vectors, out)
     return out, z
 
 
@@ -238,7 +243,7 @@ def _pulled_back(
     found = {}
     if "bias" in wanted:
         d, bands = device.empty(g.shape, dtype), max(-(-rows // ROWS), 1)
-        parts, found["bias"] = device.empty((bands, m), dtype), device.empty((m,), dtype)
+        parts, found["bias"] = device.empty((bands, m), wide(dtype)), device.empty((m,), dtype)
         function = f"linear_{activation}_backward_{NAMES[dtype]}"
         blocks = bands * -(-m // WIDTH)
         work = (plain(g), plain(of), rows, m, d, parts)

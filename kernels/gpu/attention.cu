@@ -21,24 +21,44 @@ constexpr unsigned ALL_LANES = 0xffffffffu;
 // Rows of numbers below it have products that do not overflow.
 constexpr float ORDINARY = 1e18f;
 
-template <class T>
-struct alignas(16) Vector {
-    static constexpr int SIZE = 16 / sizeof(T);
-    T values[SIZE];
+// float16 in memory, float32 in arithmetic.
+struct half {
+    unsigned short bits;
+
+    half() = default;
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
 };
 
-// Keys of a tile, in backward queries as well.
+// What numbers of T are computed with: float for half, otherwise T.
 template <class T>
-constexpr int TILE = 128 / sizeof(T);
+using Wide = decltype(T() + T());
+
+// Neighbours that are read at once.
+template <class T, int N>
+struct alignas(N * sizeof(T)) Unit {
+    static constexpr int SIZE = N;
+    T values[N];
+};
+template <class T>
+using Vector = Unit<T, 16 / sizeof(T)>;
+
+// Keys of a tile, in backward queries as well, by what is computed with.
+template <class A>
+constexpr int TILE = 128 / sizeof(A);
 
 // A row in shared memory: 16 bytes longer, so that neighbours do not share banks.
-template <class T, int W>
+template <class A, int W>
 struct alignas(16) Row {
-    T values[W + Vector<T>::SIZE];
+    A values[W + Vector<A>::SIZE];
 
-    __device__ Vector<T>& at(int e) { return *reinterpret_cast<Vector<T>*>(values + e); }
-    __device__ const Vector<T>& at(int e) const {
-        return *reinterpret_cast<const Vector<T>*>(values + e);
+    __device__ Vector<A>& at(int e) { return *reinterpret_cast<Vector<A>*>(values + e); }
+    __device__ const Vector<A>& at(int e) const {
+        return *reinterpret_cast<const Vector<A>*>(values + e);
     }
 };
 
@@ -69,12 +89,13 @@ struct Task {
     Heads<bool> mask;
     Heads<T> bias;
     Heads<bool> keep;
-    Heads<T> out, logsumexp;
+    Heads<T> out;
+    Heads<Wide<T>> logsumexp;
     Heads<T> g, dquery, dkey, dvalue;  // of backward
     long long heads, queries, keys;
     long long size, width;   // of a query or key, and of a value
     long long query_blocks;  // of backward, those that make dquery
-    T scale, share;
+    Wide<T> scale, share;
     bool causal;
     bool vectors;  // whether rows can be read and written 16 bytes at a time
 };
@@ -91,23 +112,23 @@ struct Masks {
           keep(task.keep.of(number, task.heads)),
           bias(task.bias.of(number, task.heads)),
           causal(task.causal) {}
-    __device__ T masked(T score, long long i, long long j) const {
+    __device__ Wide<T> masked(Wide<T> score, long long i, long long j) const {
         if (bias.data) score += bias(i, j);
         const bool hidden = (mask.data && !mask(i, j)) || (causal && j > i);
         return hidden ? lowest() : score;
     }
     __device__ bool keeps(long long i, long long j) const { return !keep.data || keep(i, j); }
-    static __device__ T lowest() { return -1 / T(0); }
+    static __device__ Wide<T> lowest() { return -1 / Wide<T>(0); }
 };
 
-template <class T>
-__device__ bool is_ordinary(T x) {
+template <class A>
+__device__ bool is_ordinary(A x) {
     return fabs(x) < ORDINARY;  // nan is not
 }
 
 // The sum of a value of each thread of a row, to all of them.
-template <class T>
-__device__ T total(T value) {
+template <class A>
+__device__ A total(A value) {
     for (int offset = ACROSS / 2; offset > 0; offset /= 2)
         value += __shfl_xor_sync(ALL_LANES, value, offset);
     return value;
@@ -115,9 +136,9 @@ __device__ T total(T value) {
 
 // Copies rows from number first on, times a factor, and 0 where there are no more of them or of
 // their numbers; returns whether what this thread copied is ordinary.
-template <int N, class T, int W>
-__device__ bool load(const Matrix<T>& from, long long first, long long rows, int size, T factor,
-                     bool vectors, Row<T, W> (&into)[N]) {
+template <int N, class T, class A, int W>
+__device__ bool load(const Matrix<T>& from, long long first, long long rows, int size, A factor,
+                     bool vectors, Row<A, W> (&into)[N]) {
     constexpr int SIZE = Vector<T>::SIZE, A_ROW = W / SIZE;
     bool ordinary = true;
     for (int n = threadIdx.x; n < N * A_ROW; n += THREADS) {
@@ -132,46 +153,49 @@ __device__ bool load(const Matrix<T>& from, long long first, long long rows, int
                     if (e + k < size) found.values[k] = start[k];
             }
         }
-        for (int k = 0; k < SIZE; ++k) {
-            found.values[k] *= factor;
-            ordinary = ordinary && is_ordinary(found.values[k]);
+        for (int k = 0; k < SIZE; k += Vector<A>::SIZE) {
+            Vector<A> scaled;
+            for (int l = 0; l < Vector<A>::SIZE; ++l) {
+                scaled.values[l] = found.values[k + l] * factor;
+                ordinary = ordinary && is_ordinary(scaled.values[l]);
+            }
+            into[i].at(e + k) = scaled;
         }
-        into[i].at(e) = found;
     }
     return ordinary;
 }
 
 // Computes this thread's part of rows @ columns^T.
-template <class T, int W, int R, int C>
-__device__ void multiply(const Row<T, W>* rows, const Row<T, W>* columns, int size,
-                         T (&products)[R][C]) {
+template <class A, int W, int R, int C>
+__device__ void multiply(const Row<A, W>* rows, const Row<A, W>* columns, int size,
+                         A (&products)[R][C]) {
     const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
     for (int i = 0; i < R; ++i)
         for (int j = 0; j < C; ++j) products[i][j] = 0;
-    for (int e = 0; e < size; e += Vector<T>::SIZE) {
-        Vector<T> x[R], y[C];
+    for (int e = 0; e < size; e += Vector<A>::SIZE) {
+        Vector<A> x[R], y[C];
         for (int i = 0; i < R; ++i) x[i] = rows[down + i * DOWN].at(e);
         for (int j = 0; j < C; ++j) y[j] = columns[across + j * ACROSS].at(e);
         for (int i = 0; i < R; ++i)
             for (int j = 0; j < C; ++j)
-                for (int k = 0; k < Vector<T>::SIZE; ++k)
+                for (int k = 0; k < Vector<A>::SIZE; ++k)
                     products[i][j] += x[i].values[k] * y[j].values[k];
     }
 }
 
 // Adds this thread's part of weights @ rows, of which a row is W / ACROSS numbers: a vector for
 // each of the threads of the row, and again.
-template <class T, int W, int R>
-__device__ void add(const Row<T, TILE<T>>* weights, const Row<T, W>* rows,
-                    T (&sums)[R][W / ACROSS]) {
-    constexpr int SIZE = Vector<T>::SIZE;
+template <class A, int W, int R>
+__device__ void add(const Row<A, TILE<A>>* weights, const Row<A, W>* rows,
+                    A (&sums)[R][W / ACROSS]) {
+    constexpr int SIZE = Vector<A>::SIZE;
     const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
-    for (int j = 0; j < TILE<T>; j += SIZE) {
-        Vector<T> x[R];
+    for (int j = 0; j < TILE<A>; j += SIZE) {
+        Vector<A> x[R];
         for (int i = 0; i < R; ++i) x[i] = weights[down + i * DOWN].at(j);
         for (int k = 0; k < SIZE; ++k)
             for (int c = 0; c < W / ACROSS; c += SIZE) {
-                const Vector<T> y = rows[j + k].at(c * ACROSS + across * SIZE);
+                const Vector<A> y = rows[j + k].at(c * ACROSS + across * SIZE);
                 for (int i = 0; i < R; ++i)
                     for (int l = 0; l < SIZE; ++l)
                         sums[i][c + l] += x[i].values[k] * y.values[l];
@@ -180,10 +204,10 @@ __device__ void add(const Row<T, TILE<T>>* weights, const Row<T, W>* rows,
 }
 
 // Writes what `add` made, times a factor for each row, from row number first on.
-template <class T, int R, int N>
-__device__ void store(const T (&sums)[R][N], const T (&factors)[R], const Matrix<T>& into,
+template <class A, class T, int R, int N>
+__device__ void store(const A (&sums)[R][N], const A (&factors)[R], const Matrix<T>& into,
                       long long first, long long rows, int size, bool vectors) {
-    constexpr int SIZE = Vector<T>::SIZE;
+    constexpr int SIZE = Vector<A>::SIZE;
     const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
     for (int i = 0; i < R; ++i) {
         const long long row = first + down + i * DOWN;
@@ -191,10 +215,10 @@ __device__ void store(const T (&sums)[R][N], const T (&factors)[R], const Matrix
             const int e = c * ACROSS + across * SIZE;
             if (row >= rows || e >= size) continue;
             T* start = into.data + row * into.by_row + e;
-            Vector<T> made;
+            Unit<T, SIZE> made;
             for (int l = 0; l < SIZE; ++l) made.values[l] = sums[i][c + l] * factors[i];
             if (vectors) {
-                *reinterpret_cast<Vector<T>*>(start) = made;
+                *reinterpret_cast<Unit<T, SIZE>*>(start) = made;
             } else {
                 for (int l = 0; l < SIZE; ++l)
                     if (e + l < size) start[l] = made.values[l];
@@ -205,9 +229,10 @@ __device__ void store(const T (&sums)[R][N], const T (&factors)[R], const Matrix
 
 template <class T, int W>
 __device__ void forward(const Task<T>& task) {
-    constexpr int ROWS = 2 * TILE<T>, R = ROWS / DOWN, C = TILE<T> / ACROSS;
-    __shared__ Row<T, W> q[ROWS], k[TILE<T>], v[TILE<T>];
-    __shared__ Row<T, TILE<T>> weights[ROWS];
+    using A = Wide<T>;
+    constexpr int ROWS = 2 * TILE<A>, R = ROWS / DOWN, C = TILE<A> / ACROSS;
+    __shared__ Row<A, W> q[ROWS], k[TILE<A>], v[TILE<A>];
+    __shared__ Row<A, TILE<A>> weights[ROWS];
     __shared__ bool odd;  // whether a value so far is not ordinary
     const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
     const long long parts = (task.queries + ROWS - 1) / ROWS, number = blockIdx.x / parts;
@@ -215,24 +240,24 @@ __device__ void forward(const Task<T>& task) {
     const Matrix<T> key = task.key.of(number, task.heads);
     const Matrix<T> value = task.value.of(number, task.heads);
     const Masks<T> masks(task, number);
-    const T lowest = masks.lowest();
-    T peaks[R], totals[R] = {}, means[R][W / ACROSS] = {};
+    const A lowest = masks.lowest();
+    A peaks[R], totals[R] = {}, means[R][W / ACROSS] = {};
     for (int i = 0; i < R; ++i) peaks[i] = lowest;
     load(task.query.of(number, task.heads), first, task.queries, int(task.size), task.scale,
          task.vectors, q);
     if (threadIdx.x == 0) odd = false;
-    for (long long begin = 0; begin < task.keys; begin += TILE<T>) {
+    for (long long begin = 0; begin < task.keys; begin += TILE<A>) {
         const bool hidden = task.causal && begin >= first + ROWS;
         __syncthreads();  // everybody is done with the tile before
-        if (!hidden) load(key, begin, task.keys, int(task.size), T(1), task.vectors, k);
-        if (!load(value, begin, task.keys, int(task.width), T(1), task.vectors, v)) odd = true;
+        if (!hidden) load(key, begin, task.keys, int(task.size), A(1), task.vectors, k);
+        if (!load(value, begin, task.keys, int(task.width), A(1), task.vectors, v)) odd = true;
         __syncthreads();
         if (hidden && !odd) continue;  // 0 times a value is 0, but not of inf or nan
-        T scores[R][C];
+        A scores[R][C];
         multiply(q, k, int(task.size), scores);
         for (int i = 0; i < R; ++i) {
             const int row = down + i * DOWN;
-            T peak = peaks[i], sum = 0;
+            A peak = peaks[i], sum = 0;
             for (int j = 0; j < C; ++j) {
                 const long long query = first + row, at = begin + across + j * ACROSS;
                 const bool inside = query < task.queries && at < task.keys;
@@ -240,19 +265,19 @@ __device__ void forward(const Task<T>& task) {
                 peak = peak < scores[i][j] ? scores[i][j] : peak;
             }
             for (int offset = ACROSS / 2; offset > 0; offset /= 2) {
-                const T other = __shfl_xor_sync(ALL_LANES, peak, offset);
+                const A other = __shfl_xor_sync(ALL_LANES, peak, offset);
                 peak = peak < other ? other : peak;
             }
-            const T base = peak == lowest ? T(0) : peak;  // all is masked so far
+            const A base = peak == lowest ? A(0) : peak;  // all is masked so far
             for (int j = 0; j < C; ++j) {
                 const int column = across + j * ACROSS;
-                const T weight = exp(scores[i][j] - base);
+                const A weight = exp(scores[i][j] - base);
                 const bool inside = first + row < task.queries && begin + column < task.keys;
                 const bool kept = inside && masks.keeps(first + row, begin + column);
                 sum += weight;
-                weights[row].values[column] = kept ? weight : T(0);
+                weights[row].values[column] = kept ? weight : A(0);
             }
-            const T shrunk = exp(peaks[i] - base);
+            const A shrunk = exp(peaks[i] - base);
             peaks[i] = peak;
             totals[i] = totals[i] * shrunk + total(sum);
             for (int c = 0; c < W / ACROSS; ++c) means[i][c] *= shrunk;
@@ -260,24 +285,24 @@ __device__ void forward(const Task<T>& task) {
         __syncwarp();  // a warp reads the weights that it wrote
         add(weights, v, means);
     }
-    const Matrix<T> logsumexp = task.logsumexp.of(number, task.heads);
-    T factors[R];
+    const Matrix<A> logsumexp = task.logsumexp.of(number, task.heads);
+    A factors[R];
     for (int i = 0; i < R; ++i) {
         const long long query = first + down + i * DOWN;
-        const T sum = totals[i] == 0 ? T(1) : totals[i];
+        const A sum = totals[i] == 0 ? A(1) : totals[i];
         factors[i] = task.share / sum;
         if (across == 0 && query < task.queries)
-            logsumexp(query, 0) = (peaks[i] == lowest ? T(0) : peaks[i]) + log(sum);
+            logsumexp(query, 0) = (peaks[i] == lowest ? A(0) : peaks[i]) + log(sum);
     }
     store(means, factors, task.out.of(number, task.heads), first, task.queries, int(task.width),
           task.vectors);
 }
 
-template <class T, int W>
+template <class A, int W>
 struct Shared {
-    Row<T, W> q[TILE<T>], g[TILE<T>], k[TILE<T>], v[TILE<T>];
-    Row<T, TILE<T>> weights[TILE<T>], slopes[TILE<T>];
-    T lows[TILE<T>], inner[TILE<T>];  // of each query: logsumexp, and sum(g * out)
+    Row<A, W> q[TILE<A>], g[TILE<A>], k[TILE<A>], v[TILE<A>];
+    Row<A, TILE<A>> weights[TILE<A>], slopes[TILE<A>];
+    A lows[TILE<A>], inner[TILE<A>];  // of each query: logsumexp, and sum(g * out)
     bool odd;                         // whether something so far is not ordinary
 };
 
@@ -285,25 +310,26 @@ struct Shared {
 // is kept of them D: dvalue = share D^T g; with dS = P * (share g value^T where kept - inner),
 // dquery = scale dS key and dkey = scale dS^T query.
 template <class T, int W, bool BY_QUERY>
-__device__ void backward(const Task<T>& task, long long block, Shared<T, W>& shared) {
-    constexpr int R = TILE<T> / DOWN, C = TILE<T> / ACROSS;
+__device__ void backward(const Task<T>& task, long long block, Shared<Wide<T>, W>& shared) {
+    using A = Wide<T>;
+    constexpr int R = TILE<A> / DOWN, C = TILE<A> / ACROSS;
     const int across = threadIdx.x % ACROSS, down = threadIdx.x / ACROSS;
     const long long own = BY_QUERY ? task.queries : task.keys;
     const long long others = BY_QUERY ? task.keys : task.queries;
-    const long long parts = (own + TILE<T> - 1) / TILE<T>, number = block / parts;
-    const long long first = block % parts * TILE<T>;
+    const long long parts = (own + TILE<A> - 1) / TILE<A>, number = block / parts;
+    const long long first = block % parts * TILE<A>;
     const Matrix<T> query = task.query.of(number, task.heads);
     const Matrix<T> key = task.key.of(number, task.heads);
     const Matrix<T> value = task.value.of(number, task.heads);
     const Matrix<T> out = task.out.of(number, task.heads);
-    const Matrix<T> logsumexp = task.logsumexp.of(number, task.heads);
+    const Matrix<A> logsumexp = task.logsumexp.of(number, task.heads);
     const Matrix<T> g = task.g.of(number, task.heads);
     const Masks<T> masks(task, number);
     const int size = int(task.size), width = int(task.width);
 
     const auto load_keys = [&](long long start) {
-        bool ordinary = load(key, start, task.keys, size, T(1), task.vectors, shared.k);
-        ordinary = load(value, start, task.keys, width, T(1), task.vectors, shared.v) && ordinary;
+        bool ordinary = load(key, start, task.keys, size, A(1), task.vectors, shared.k);
+        ordinary = load(value, start, task.keys, width, A(1), task.vectors, shared.v) && ordinary;
         if (!ordinary) shared.odd = true;
     };
     const auto load_queries = [&](long long start) {
@@ -312,7 +338,7 @@ __device__ void backward(const Task<T>& task, long long block, Shared<T, W>& sha
         ordinary = load(g, start, rows, width, task.share, task.vectors, shared.g) && ordinary;
         for (int i = 0; i < R; ++i) {
             const int row = down + i * DOWN;
-            T low = 0, sum = 0;
+            A low = 0, sum = 0;
             if (start + row < rows) {
                 low = logsumexp(start + row, 0);
                 for (int e = across; e < width; e += ACROSS)
@@ -328,19 +354,19 @@ __device__ void backward(const Task<T>& task, long long block, Shared<T, W>& sha
         if (!ordinary) shared.odd = true;
     };
 
-    T sums[R][W / ACROSS] = {}, dvalues[R][W / ACROSS] = {};
+    A sums[R][W / ACROSS] = {}, dvalues[R][W / ACROSS] = {};
     if (threadIdx.x == 0) shared.odd = false;
     __syncthreads();
     if constexpr (BY_QUERY) load_queries(first);
     else load_keys(first);
-    for (long long begin = 0; begin < others; begin += TILE<T>) {
+    for (long long begin = 0; begin < others; begin += TILE<A>) {
         const bool hidden = task.causal && (BY_QUERY ? begin > first : begin < first);
         __syncthreads();  // everybody is done with the tile before
         if constexpr (BY_QUERY) load_keys(begin);
         else load_queries(begin);
         __syncthreads();
         if (hidden && !shared.odd) continue;  // 0 times a number is 0, but not of inf or nan
-        T scores[R][C], slopes[R][C];
+        A scores[R][C], slopes[R][C];
         multiply(BY_QUERY ? shared.q : shared.k, BY_QUERY ? shared.k : shared.q, size, scores);
         multiply(BY_QUERY ? shared.g : shared.v, BY_QUERY ? shared.v : shared.g, width, slopes);
         for (int i = 0; i < R; ++i)
@@ -349,11 +375,11 @@ __device__ void backward(const Task<T>& task, long long block, Shared<T, W>& sha
                 const int of_query = BY_QUERY ? row : column;
                 const long long at = (BY_QUERY ? first : begin) + of_query;
                 const long long seen = BY_QUERY ? begin + column : first + row;
-                T weight = 0, slope = 0;
+                A weight = 0, slope = 0;
                 if (at < task.queries && seen < task.keys) {
                     const bool kept = masks.keeps(at, seen);
                     weight = exp(masks.masked(scores[i][j], at, seen) - shared.lows[of_query]);
-                    slope = weight * ((kept ? slopes[i][j] : T(0)) - shared.inner[of_query]);
+                    slope = weight * ((kept ? slopes[i][j] : A(0)) - shared.inner[of_query]);
                     if (!kept) weight = 0;
                 }
                 shared.slopes[row].values[column] = slope;
@@ -363,8 +389,8 @@ __device__ void backward(const Task<T>& task, long long block, Shared<T, W>& sha
         add(shared.slopes, BY_QUERY ? shared.k : shared.q, sums);
         if (!BY_QUERY) add(shared.weights, shared.g, dvalues);
     }
-    T factors[R];
-    for (int i = 0; i < R; ++i) factors[i] = BY_QUERY ? task.scale : T(1);  // q has the scale
+    A factors[R];
+    for (int i = 0; i < R; ++i) factors[i] = BY_QUERY ? task.scale : A(1);  // q has the scale
     const Heads<T>& into = BY_QUERY ? task.dquery : task.dkey;
     if (into.data) {
         const Matrix<T> rows = into.of(number, task.heads);
@@ -383,13 +409,15 @@ __device__ void backward(const Task<T>& task, long long block, Shared<T, W>& sha
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(THREADS)                                          \
         attention_backward_##T##_##W(const __grid_constant__ Task<T> task) {                       \
-        __shared__ Shared<T, W> shared;                                                            \
+        __shared__ Shared<Wide<T>, W> shared;                                                      \
         if (blockIdx.x < task.query_blocks)                                                        \
             backward<T, W, true>(task, blockIdx.x, shared);                                        \
         else                                                                                       \
             backward<T, W, false>(task, blockIdx.x - task.query_blocks, shared);                   \
     }
 
+ATTENTION(half, 32)
+ATTENTION(half, 64)
 ATTENTION(float, 32)
 ATTENTION(float, 64)
 ATTENTION(double, 32)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from ..calls import attention_backward_calls, attention_calls
-from .launcher import FLOATS, NAMES, VECTOR, Array, Device, kernel, plain
+from .launcher import FLOATS, NAMES, VECTOR, Array, Device, kernel, plain, wide
 
 THREADS = 128  # of a block, as in the source
 WIDTHS = (32, 64)  # of the rows that functions hold, by which they are called
-TILE = 128  # bytes: queries or keys of a block by the size of a number; forward has two tiles
+TILE = 128  # bytes that queries or keys of a block compute with; forward has two tiles
 
 HEADS = np.dtype([("address", np.uintp), ("steps", np.int64, 4)])
 ARRAYS = "query key value mask bias keep out logsumexp g dquery dkey dvalue".split()
@@ -21,7 +21,7 @@ TASKS = {
         [
             *[(name, HEADS) for name in ARRAYS],
             *[(name, np.int64) for name in SIZES],
-            *[(name, dtype) for name in ("scale", "share")],
+            *[(name, wide(dtype)) for name in ("scale", "share")],
             *[(name, np.bool_) for name in ("causal", "vectors")],
         ],
         align=True,
@@ -48,16 +48,16 @@ def scaled_dot_product_attention(
 
     query (..., L, E), key (..., S, E), value (..., S, V); mask, bias and keep broadcast to
     (..., L, S): false in mask is a score of -inf, false in keep a weight of 0, the others times
-    share. A row of scores of -inf gives 0 and 0. Declines E or V above 64, dtypes other than
-    float32 and float64, leading axes that differ, and masks that broadcast along some but not all
-    of the axes before the last three.
+    share. A row of scores of -inf gives 0 and 0. The logsumexp of float16 is float32. Declines E or
+    V above 64, dtypes other than float16, float32 and float64, leading axes that differ, and masks
+    that broadcast along some but not all of the axes before the last three.
     """
     if not _takes(query, key, value, mask, bias, keep):
         return NotImplemented
     arrays = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias, "keep": keep}
     shape = *query.shape[:-1], value.shape[-1]
     arrays["out"] = out = _empty(device, shape, query.dtype, query.ndim > 3)
-    arrays["logsumexp"] = logsumexp = device.empty((*shape[:-1], 1), query.dtype)
+    arrays["logsumexp"] = logsumexp = device.empty((*shape[:-1], 1), wide(query.dtype))
     _launch(device, "attention", _blocks(query, 2), 0, arrays, scale, causal, share)
     return out, logsumexp
 
@@ -87,8 +87,9 @@ def attention_backward(
     """
     if g_out is None or g_logsumexp is not None or "bias" in wanted:
         return NotImplemented
-    dtypes = {x.dtype for x in (g_out, out, logsumexp)}
-    if not _takes(query, key, value, mask, bias, keep) or dtypes != {query.dtype}:
+    dtypes = [x.dtype for x in (g_out, out, logsumexp)]
+    expected = [query.dtype, query.dtype, wide(query.dtype)]
+    if not _takes(query, key, value, mask, bias, keep) or dtypes != expected:
         return NotImplemented
     arrays = {"query": query, "key": key, "value": value, "mask": mask, "bias": bias, "keep": keep}
     arrays |= {"g": g_out, "out": out, "logsumexp": logsumexp}
@@ -130,7 +131,7 @@ def _batch(query: Array) -> int:
 def _blocks(rows: Array, tiles: int) -> int:
     """Return how many blocks have so many tiles of rows (..., n, size) each."""
     n = rows.shape[-2]
-    return int(math.prod(rows.shape[:-2])) * -int(-n // (tiles * TILE // rows.dtype.itemsize))
+    return int(math.prod(rows.shape[:-2])) * -int(-n // (tiles * TILE // wide(rows.dtype).itemsize))
 
 
 def _empty(device: Device, shape: tuple[int, ...], dtype: Any, inside: bool) -> Array:

@@ -14,6 +14,23 @@ constexpr int THREADS = 128;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 enum Reduction { NONE, SUM, MEAN };
 
+// float16 in memory, float32 in arithmetic.
+struct half {
+    unsigned short bits;
+
+    half() = default;
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
+};
+
+// What numbers of T are computed with: float for half, otherwise T.
+template <class T>
+using Wide = decltype(T() + T());
+
 template <class T>
 struct alignas(16) Vector {
     static constexpr int SIZE = 16 / sizeof(T);
@@ -26,14 +43,16 @@ struct Task {
     const long long* labels;  // (n,)
     const T* weight;          // (c,), or null: 1
     long long n, c, ignored;
-    T hit, share;  // a target is weight * (hit at the label, plus share everywhere)
-    T* loss;       // (n,), or of one number if it is reduced
-    T* dlogits;    // (n, c)
-    T* total;      // by what the sum of the losses was divided
+    Wide<T> hit, share;  // a target is weight * (hit at the label, plus share everywhere)
+    T* loss;             // (n,), or of one number if it is reduced
+    T* dlogits;          // (n, c)
+    Wide<T>* total;      // by what the sum of the losses was divided
 
-    __device__ T weight_of(long long j) const { return weight ? weight[j] : T(1); }
-    __device__ T target(long long j, long long label) const {
-        return (j == label ? hit : T(0)) * weight_of(j) + share * weight_of(j);
+    __device__ Wide<T> weight_of(long long j) const {
+        return weight ? Wide<T>(weight[j]) : Wide<T>(1);
+    }
+    __device__ Wide<T> target(long long j, long long label) const {
+        return (j == label ? hit : Wide<T>(0)) * weight_of(j) + share * weight_of(j);
     }
 };
 
@@ -102,25 +121,27 @@ __device__ void write(T* out, const T* row, long long c, bool vectors, Value val
 
 // Writes a row's gradient and returns its loss.
 template <class T, int WARPS>
-__device__ T differentiated(const Task<T>& task, long long i, long long label, bool vectors) {
+__device__ Wide<T> differentiated(const Task<T>& task, long long i, long long label,
+                                  bool vectors) {
+    using W = Wide<T>;
     constexpr int LANES = 32 * WARPS;
     const T* row = task.logits + i * task.c;
     T* out = task.dlogits + i * task.c;
-    T top = row[0];
-    each<LANES>(row, task.c, vectors, [&](long long, T x) { top = Max()(top, x); });
+    W top = row[0];
+    each<LANES>(row, task.c, vectors, [&](long long, W x) { top = Max()(top, x); });
     top = combined<WARPS>(top, Max());
     // A row of nothing but -inf has inf - inf here, which makes it nan.
-    T weights = 0, mass = 0;
-    each<LANES>(row, task.c, vectors, [&](long long j, T x) {
+    W weights = 0, mass = 0;
+    each<LANES>(row, task.c, vectors, [&](long long j, W x) {
         weights += exp(x - top);
         mass += task.target(j, label);
     });
     weights = combined<WARPS>(weights, Sum());
     mass = combined<WARPS>(mass, Sum());
-    const T log_weights = log(weights);
-    T loss = 0;
-    write<LANES>(out, row, task.c, vectors, [&](long long j, T x) {
-        const T target = task.target(j, label);
+    const W log_weights = log(weights);
+    W loss = 0;
+    write<LANES>(out, row, task.c, vectors, [&](long long j, W x) {
+        const W target = task.target(j, label);
         // What is not wanted costs nothing, even if it is impossible.
         if (target != 0) loss += target * (log_weights - (x - top));
         return mass * (exp(x - top) / weights) - target;
@@ -145,9 +166,9 @@ __device__ void finish(const Task<T>& task, int reduction, const volatile Sums* 
     if (threadIdx.x > 0) return;
     double total = 1;
     // In the dtype of the losses, as the result that says it is.
-    if (reduction == MEAN && all.weight != 0) total = T(all.weight);
+    if (reduction == MEAN && all.weight != 0) total = Wide<T>(all.weight);
     if (reduction != NONE) *task.loss = T(all.loss / total);
-    *task.total = T(total);
+    *task.total = Wide<T>(total);
     if (all.first_bad < task.n && slot[0] == 0) {
         slot[0] = 1;
         slot[1] = code;
@@ -165,14 +186,14 @@ __device__ void rows(const Task<T>& task, int reduction, bool vectors, Sums* par
     const long long start = blockIdx.x * GROUPS + threadIdx.x / LANES;
     for (long long i = start; i < task.n; i += gridDim.x * GROUPS) {
         const long long label = task.labels[i];
-        T loss = 0;
+        Wide<T> loss = 0;
         if (label == task.ignored) {
             T* out = task.dlogits + i * task.c;
             for (long long j = threadIdx.x % LANES; j < task.c; j += LANES) out[j] = 0;
         } else {
             loss = differentiated<T, WARPS>(task, i, label, vectors);
             if (label < 0 || label >= task.c) {
-                loss = T(nan(""));
+                loss = Wide<T>(nan(""));
                 if (first && i < own.first_bad) own.first_bad = i;
             } else if (first) {
                 own.weight += task.weight_of(label);
@@ -203,13 +224,16 @@ __device__ void rows(const Task<T>& task, int reduction, bool vectors, Sums* par
 #define ROWS(NAME, T, WARPS)                                                                       \
     extern "C" __global__ void __launch_bounds__(THREADS) NAME(                                    \
         const T* logits, const long long* labels, const T* weight, long long n, long long c,       \
-        long long ignored, T hit, T share, T* loss, T* dlogits, T* total, long long reduction,     \
-        bool vectors, Sums* parts, unsigned* counter, long long* slot, long long code) {           \
+        long long ignored, Wide<T> hit, Wide<T> share, T* loss, T* dlogits, Wide<T>* total,        \
+        long long reduction, bool vectors, Sums* parts, unsigned* counter, long long* slot,        \
+        long long code) {                                                                          \
         const Task<T> task = {logits, labels, weight,  n,    c, ignored, hit, share,               \
                               loss,   dlogits, total};                                             \
         rows<T, WARPS>(task, int(reduction), vectors, parts, counter, slot, code);                 \
     }
 
+ROWS(softmax_cross_entropy_half_warp, half, 1)
+ROWS(softmax_cross_entropy_half_block, half, 4)
 ROWS(softmax_cross_entropy_float_warp, float, 1)
 ROWS(softmax_cross_entropy_float_block, float, 4)
 ROWS(softmax_cross_entropy_double_warp, double, 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .launcher import FLOATS, NAMES, Array, Call, Device, as_int64, kernel, plain
+from .launcher import FLOATS, NAMES, Array, Call, Device, as_int64, kernel, plain, wide
 
 THREADS = 128  # of a block, as in the source
 # Of these a block takes one row, of shorter ones four. Not measured yet on a card.
@@ -21,7 +21,7 @@ def _calls(dtype: Any, n: int) -> Iterator[Call]:
         (n, 7, "none", 0.1),
         (n, 8, "sum", 0.1),
         (min(n, 5), LONG + 1, "mean", 0.0),
-        (min(n, 5), LONG + 4, "mean", 0.1),
+        (min(n, 5), LONG + 8, "mean", 0.1),
     ):
         logits = 3 * rng.normal(size=(rows, c)).astype(dtype)
         labels = np.arange(rows) % c
@@ -44,9 +44,9 @@ def softmax_cross_entropy(
 ) -> Any:
     """Return the cross-entropy of rows, its gradient by each row's logits, and the denominator.
 
-    logits (n, c) float32 or float64, labels (n,) integers, weight (c,) of the logits' dtype. The
-    loss of a label that is no class is nan, and the first of them goes to the device's error slot.
-    Declines other dtypes.
+    logits (n, c) float16, float32 or float64, labels (n,) integers, weight (c,) of the logits'
+    dtype; the denominator of float16 is float32. The loss of a label that is no class is nan, and
+    the first of them goes to the device's error slot. Declines other dtypes.
     """
     dtype = logits.dtype
     if logits.ndim != 2 or dtype not in FLOATS:
@@ -62,7 +62,7 @@ def softmax_cross_entropy(
         return NotImplemented
     logits, weight = plain(logits), None if weight is None else plain(weight)
     loss = device.empty((n,) if reduction == "none" else (), dtype)
-    dlogits, total = device.empty((n, c), dtype), device.empty((), dtype)
+    dlogits, total = device.empty((n, c), dtype), device.empty((), wide(dtype))
     by_block = c >= LONG
     blocks = min(max(n if by_block else -(-n // (THREADS // 32)), 1), MOST_BLOCKS)
     parts = device.empty((blocks, 3), np.float64)  # what a block found of its rows
@@ -79,8 +79,8 @@ def softmax_cross_entropy(
         n,
         c,
         ignore_index,
-        dtype.type(1 - label_smoothing),
-        dtype.type(label_smoothing / c),
+        wide(dtype).type(1 - label_smoothing),
+        wide(dtype).type(label_smoothing / c),
         loss,
         dlogits,
         total,

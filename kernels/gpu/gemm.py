@@ -1,8 +1,11 @@
 """Launches gemm.cu: a product of matrices with bias and activation, to be read beside cuBLAS."""
 
-from .launcher import FLOATS, NAMES, Array, Device, plain
+import numpy as np
+
+from .launcher import NAMES, Array, Device, plain
 
 TILE, PER, THREADS = 64, 4, 256  # of a block and a thread, as in the source
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh", "silu", "gelu")
 
 
@@ -20,7 +23,7 @@ def matmul(
     copied. `z`, (m, n) and contiguous, is filled with what the activation is of. TypeError for
     other dtypes, ValueError for shapes that do not fit and other activations.
     """
-    if a.dtype not in FLOATS or any(x.dtype != a.dtype for x in (b, bias, z) if x is not None):
+    if a.dtype not in DTYPES or any(x.dtype != a.dtype for x in (b, bias, z) if x is not None):
         names = ", ".join(str(x.dtype) for x in (a, b, bias, z) if x is not None)
         raise TypeError(f"matmul: expected float32 or float64 throughout, got {names}")
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:

@@ -15,6 +15,8 @@
 // shape alone. A row that gets a large share of millions is the work of a few blocks, and slow.
 // What is left out or out of range is sorted to the end, where nobody adds it.
 //
+// float16 is added up in float32 and rounded at the end, or where many belong to a row twice.
+//
 // Of arithmetic there is one addition for 4 bytes (float32) of values, and for 8 more of sums where
 // a row is named once: memory sets the pace, and sorting.
 //
@@ -23,15 +25,39 @@
 constexpr int THREADS = 256, SHORT = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
+// float16 in memory, float32 in arithmetic.
+struct half {
+    unsigned short bits;
+
+    half() = default;
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
+};
+
+// What numbers of T are computed with: float for half, otherwise T.
+template <class T>
+using Wide = decltype(T() + T());
+
 // Neighbours that a thread reads at once.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Unit {
     static constexpr int SIZE = N;
     T values[N];
 
-    __device__ void operator+=(const Unit& other) {
+    Unit() = default;
+    template <class V>
+    __device__ Unit(const Unit<V, N>& other) {
 #pragma unroll
-        for (int k = 0; k < N; ++k) values[k] += other.values[k];
+        for (int k = 0; k < N; ++k) values[k] = other.values[k];
+    }
+    template <class V>
+    __device__ void operator+=(const Unit<V, N>& other) {
+#pragma unroll
+        for (int k = 0; k < N; ++k) values[k] = values[k] + other.values[k];
     }
 };
 
@@ -152,10 +178,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) rank_pairs(
 }
 
 // v (outer, n, columns), out (outer, rows, columns)
-template <class U>
-__device__ void add(const long long* pairs, long long n, const U* v, long long outer,
-                    long long rows, long long columns, int lanes, U* out) {
-    __shared__ U parts[THREADS];
+template <class T, int N>
+__device__ void add(const long long* pairs, long long n, const Unit<T, N>* v, long long outer,
+                    long long rows, long long columns, int lanes, Unit<T, N>* out) {
+    using U = Unit<T, N>;
+    using S = Unit<Wide<T>, N>;
+    __shared__ S parts[THREADS];
     __shared__ long long starts[THREADS / SHORT + 1];  // of rows with more than SHORT
     __shared__ int count;
     const int groups = THREADS / lanes, group = threadIdx.x / lanes;
@@ -173,7 +201,7 @@ __device__ void add(const long long* pairs, long long n, const U* v, long long o
         const long long row = start < n ? row_of(pairs[start]) : rows;
         if (row < rows && (start == 0 || row_of(pairs[start - 1]) != row)) {
             const long long most = n - start < SHORT ? n : start + SHORT;
-            U sum = {};
+            S sum = {};
             if (is_inside) sum = sums[row * columns];
             long long p = start;
             for (; p < most && row_of(pairs[p]) == row; ++p)
@@ -190,7 +218,7 @@ __device__ void add(const long long* pairs, long long n, const U* v, long long o
         for (int k = 0; k < count; ++k) {
             const long long row = row_of(pairs[starts[k]]);
             const long long end = count_before(pairs, n, row + 1);
-            U sum = {};
+            S sum = {};
             if (is_inside) {
 #pragma unroll 4
                 for (long long p = starts[k] + group; p < end; p += groups)
@@ -240,5 +268,6 @@ __device__ void add(const long long* pairs, long long n, const U* v, long long o
         }                                                                                          \
     }
 
+ROWS(half)
 ROWS(float)
 ROWS(double)

@@ -46,7 +46,7 @@ def embedding(device: Device, indices: Array, weight: Array, *, padding_idx: int
     """Return the rows of weight (rows, columns) at indices: indices.shape + (columns,).
 
     A row for an index outside [0, rows) is nan, and the first of them goes to the device's error
-    slot. Declines weights that are neither float32 nor float64.
+    slot. Declines weights that are neither float16 nor float32 nor float64.
     """
     index, dtype = as_int64(indices), weight.dtype
     if index is None or dtype not in FLOATS or weight.ndim != 2:
@@ -88,8 +88,9 @@ def scatter(
     """Return zeros of a shape with v added at a key, its index arrays given apart.
 
     An element of the key (k,) stands for index array k. What is at an index out of range, of which
-    whoever took it has been told, is left out. Declines dtypes other than float32 and float64, and
-    keys of more than adjacent index arrays and whole axes.
+    whoever took it has been told, is left out. float16 is added up in float32. Declines dtypes
+    other than float16, float32 and float64, and keys of more than adjacent index arrays and whole
+    axes.
     """
     return _scattered(device, v, indices, key, shape)
 

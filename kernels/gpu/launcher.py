@@ -14,9 +14,9 @@ from ..calls import Call as Call
 
 F = TypeVar("F", bound=Callable[..., Any])
 Array = Any  # cupy.ndarray, or what tests put in its place
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-#: how C calls them, in the names of functions that exist once for each
-NAMES = {FLOATS[0]: "float", FLOATS[1]: "double"}
+FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+#: what the sources call them, in the names of functions that exist once for each
+NAMES = dict(zip(FLOATS, ("half", "float", "double"), strict=True))
 # nvcc's default, where CuPy's would be C++14.
 OPTIONS = ("--std=c++17",)
 VECTOR = 16  # bytes that a thread loads at once, if they start at a multiple of as many
@@ -31,7 +31,7 @@ def kernel(calls: Callable[[Any, int], Iterator[Call]]) -> Callable[[F], F]:
     """Return a decorator that puts a function into ``KERNELS`` under its own name.
 
     The function is called as its op's forward is, with a `Device` in the place of the namespace.
-    ``calls(dtype, n)`` yields calls on arrays of float32 or float64 with some axis of length n,
+    ``calls(dtype, n)`` yields calls on arrays of a dtype of ``FLOATS`` with some axis of length n,
     which together run all of its CUDA functions of that dtype; n may be 0.
     """
 
@@ -92,6 +92,11 @@ class Device(ABC):
         return all(
             row * a.dtype.itemsize % VECTOR == 0 and self.address(a) % VECTOR == 0 for a in arrays
         )
+
+
+def wide(dtype: Any) -> Any:
+    """Return the dtype that numbers of a dtype are computed with: for float16, float32."""
+    return np.result_type(dtype, np.float32)
 
 
 def plain(array: Array) -> Array:

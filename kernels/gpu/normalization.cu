@@ -1,7 +1,7 @@
 // Layer norm and RMS norm: forward, and backward with the gradients of weight and bias.
 //
 // A group of threads, one warp or eight, takes a row at a time and holds it in registers, ITEMS
-// numbers a thread, neighbours with neighbours: so each array passes through memory once, however
+// numbers a thread, of which it reads up to 16 bytes at once where rows allow: so each array passes through memory once, however
 // often the row is gone through for its mean, its squared deviations and its result. That is some
 // 10 operations for 8 bytes of float32 forward and for 12 backward: memory sets the pace. Backward,
 // each thread adds up, over the rows of its group, what the weights of its columns get, and writes
@@ -12,6 +12,23 @@
 
 constexpr int THREADS = 256;
 constexpr unsigned ALL_LANES = 0xffffffffu;
+
+// float16 in memory, float32 in arithmetic.
+struct half {
+    unsigned short bits;
+
+    half() = default;
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
+};
+
+// What numbers of T are computed with: float for half, otherwise T.
+template <class T>
+using Wide = decltype(T() + T());
 
 // The sum of a value of each thread of a group of warps, to all of them.
 template <int WARPS, class T>
@@ -29,57 +46,92 @@ __device__ T total(T value) {
     return value;
 }
 
-// A thread's share of a row of c numbers: those at lane, lane + LANES, ...
+// A thread's share of a row of c numbers of T: N neighbours, and N again as far on as all threads
+// have numbers, in what they are computed with.
 template <class T, int WARPS, int ITEMS>
 struct Share {
-    static constexpr int LANES = 32 * WARPS;
-    T values[ITEMS];
+    static constexpr int LANES = 32 * WARPS, MOST = 16 / sizeof(T), N = ITEMS < MOST ? ITEMS : MOST;
+    Wide<T> values[ITEMS];
 
+    struct alignas(N * sizeof(T)) Unit {
+        T values[N];
+    };
+
+    // Calls use(k, j) for each first number k of N neighbours, which is the row's number j.
+    template <class Use>
+    static __device__ void each_unit(int c, Use use) {
+#pragma unroll
+        for (int k = 0; k < ITEMS; k += N) {
+            const int j = threadIdx.x % LANES * N + k * LANES;
+            if (j < c) use(k, j);
+        }
+    }
     // Calls use(k, j) for each number k of this thread, which is the row's number j.
     template <class Use>
     static __device__ void each(int c, Use use) {
 #pragma unroll
         for (int k = 0; k < ITEMS; ++k) {
-            const int j = threadIdx.x % LANES + k * LANES;
+            const int j = threadIdx.x % LANES * N + k / N * N * LANES + k % N;
             if (j < c) use(k, j);
         }
     }
-    __device__ void load(const T* row, int c) {
-        each(c, [&](int k, int j) { values[k] = row[j]; });
+    __device__ void load(const T* row, int c, bool vectors) {
+        if (vectors) {
+            each_unit(c, [&](int k, int j) {
+                const Unit found = *reinterpret_cast<const Unit*>(row + j);
+                for (int n = 0; n < N; ++n) values[k + n] = found.values[n];
+            });
+        } else {
+            each(c, [&](int k, int j) { values[k] = row[j]; });
+        }
+    }
+    __device__ void store(T* row, int c, bool vectors) const {
+        if (vectors) {
+            each_unit(c, [&](int k, int j) {
+                Unit made;
+                for (int n = 0; n < N; ++n) made.values[n] = values[k + n];
+                *reinterpret_cast<Unit*>(row + j) = made;
+            });
+        } else {
+            each(c, [&](int k, int j) { row[j] = values[k]; });
+        }
     }
 };
 
 template <class T, int WARPS, int ITEMS, bool CENTRED>
-__device__ void forward(const T* x, const T* weight, const T* bias, long long rows, int c, T eps,
-                        T* out, T* mean, T* var) {
+__device__ void forward(const T* x, const T* weight, const T* bias, long long rows, int c,
+                        Wide<T> eps, bool vectors, T* out, Wide<T>* mean, Wide<T>* var) {
+    using W = Wide<T>;
     using Row = Share<T, WARPS, ITEMS>;
     constexpr int GROUPS = THREADS / Row::LANES;
-    const T count = c ? c : 1;
+    const W count = c ? c : 1;
     const long long start = (long long)blockIdx.x * GROUPS + threadIdx.x / Row::LANES;
+    Row row, factor, shift;
+    if (weight) factor.load(weight, c, vectors);
+    if (bias) shift.load(bias, c, vectors);
     for (long long i = start; i < rows; i += (long long)gridDim.x * GROUPS) {
-        Row row;
-        row.load(x + i * c, c);
-        T offset = 0, first = 0;
+        row.load(x + i * c, c, vectors);
+        W offset = 0, first = 0;
         if constexpr (CENTRED) {
             // Less the first, a large common part costs no digits, and equal numbers give 0.
-            first = c ? x[i * c] : T(0);
-            T sum = 0;
+            first = c ? W(x[i * c]) : W(0);
+            W sum = 0;
             Row::each(c, [&](int k, int) { sum += row.values[k] -= first; });
             offset = total<WARPS>(sum) / count;
         }
-        T squares = 0;
+        W squares = 0;
         Row::each(c, [&](int k, int) {
             row.values[k] -= offset;
             squares += row.values[k] * row.values[k];
         });
-        const T variance = total<WARPS>(squares) / count;
-        const T inverse = 1 / sqrt(variance + eps);
-        Row::each(c, [&](int k, int j) {
-            T unit = row.values[k] * inverse;
-            if (weight) unit *= weight[j];
-            if (bias) unit += bias[j];
-            out[i * c + j] = unit;
+        const W variance = total<WARPS>(squares) / count;
+        const W inverse = 1 / sqrt(variance + eps);
+        Row::each(c, [&](int k, int) {
+            row.values[k] *= inverse;
+            if (weight) row.values[k] *= factor.values[k];
+            if (bias) row.values[k] += shift.values[k];
         });
+        row.store(out + i * c, c, vectors);
         if (threadIdx.x % Row::LANES == 0) {
             if (CENTRED) mean[i] = first + offset;
             var[i] = variance;
@@ -89,37 +141,41 @@ __device__ void forward(const T* x, const T* weight, const T* bias, long long ro
 
 // dx may be null, where it is not wanted, and parts, of shape (groups, 2, c), as well.
 template <class T, int WARPS, int ITEMS, bool CENTRED>
-__device__ void backward(const T* g, const T* x, const T* weight, const T* mean, const T* var,
-                         long long rows, int c, T eps, T* dx, T* parts) {
+__device__ void backward(const T* g, const T* x, const T* weight, const Wide<T>* mean,
+                         const Wide<T>* var, long long rows, int c, Wide<T> eps, bool vectors,
+                         T* dx, Wide<T>* parts) {
+    using W = Wide<T>;
     using Row = Share<T, WARPS, ITEMS>;
     constexpr int GROUPS = THREADS / Row::LANES;
-    const T count = c ? c : 1;
+    const W count = c ? c : 1;
     const long long start = (long long)blockIdx.x * GROUPS + threadIdx.x / Row::LANES;
-    Row slope, unit;
-    T dweight[ITEMS] = {}, dbias[ITEMS] = {};
+    Row slope, unit, factor;
+    W dweight[ITEMS] = {}, dbias[ITEMS] = {};
+    if (weight) factor.load(weight, c, vectors);
     for (long long i = start; i < rows; i += (long long)gridDim.x * GROUPS) {
-        slope.load(g + i * c, c);
-        unit.load(x + i * c, c);
-        const T middle = CENTRED ? mean[i] : T(0), inverse = 1 / sqrt(var[i] + eps);
-        T sum = 0, products = 0;
-        Row::each(c, [&](int k, int j) {
+        slope.load(g + i * c, c, vectors);
+        unit.load(x + i * c, c, vectors);
+        const W middle = CENTRED ? mean[i] : W(0), inverse = 1 / sqrt(var[i] + eps);
+        W sum = 0, products = 0;
+        Row::each(c, [&](int k, int) {
             unit.values[k] = (unit.values[k] - middle) * inverse;
             dweight[k] += slope.values[k] * unit.values[k];
             dbias[k] += slope.values[k];
-            if (weight) slope.values[k] *= weight[j];
+            if (weight) slope.values[k] *= factor.values[k];
             sum += slope.values[k];
             products += slope.values[k] * unit.values[k];
         });
         if (dx) {
-            const T along = CENTRED ? total<WARPS>(sum) / count : T(0);
-            const T across = total<WARPS>(products) / count;
-            Row::each(c, [&](int k, int j) {
-                dx[i * c + j] = (slope.values[k] - along - unit.values[k] * across) * inverse;
+            const W along = CENTRED ? total<WARPS>(sum) / count : W(0);
+            const W across = total<WARPS>(products) / count;
+            Row::each(c, [&](int k, int) {
+                slope.values[k] = (slope.values[k] - along - unit.values[k] * across) * inverse;
             });
+            slope.store(dx + i * c, c, vectors);
         }
     }
     if (parts) {
-        T* own = parts + start * 2 * c;
+        W* own = parts + start * 2 * c;
         Row::each(c, [&](int k, int j) {
             own[j] = dweight[k];
             own[c + j] = dbias[k];
@@ -129,29 +185,35 @@ __device__ void backward(const T* g, const T* x, const T* weight, const T* mean,
 
 #define NORMS(T, SIZE, WARPS, ITEMS)                                                               \
     extern "C" __global__ void __launch_bounds__(THREADS) normalize_##T##_##SIZE(                  \
-        const T* x, const T* weight, const T* bias, long long rows, long long c, T eps, T* out,    \
-        T* mean, T* var) {                                                                         \
-        forward<T, WARPS, ITEMS, true>(x, weight, bias, rows, int(c), eps, out, mean, var);        \
+        const T* x, const T* weight, const T* bias, long long rows, long long c, Wide<T> eps,      \
+        bool vectors, T* out, Wide<T>* mean, Wide<T>* var) {                                       \
+        forward<T, WARPS, ITEMS, true>(x, weight, bias, rows, int(c), eps, vectors, out, mean,     \
+                                       var);                                                       \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(THREADS) rms_normalize_##T##_##SIZE(              \
-        const T* x, const T* weight, const T* bias, long long rows, long long c, T eps, T* out,    \
-        T* mean, T* square) {                                                                      \
-        forward<T, WARPS, ITEMS, false>(x, weight, bias, rows, int(c), eps, out, mean, square);    \
+        const T* x, const T* weight, const T* bias, long long rows, long long c, Wide<T> eps,      \
+        bool vectors, T* out, Wide<T>* mean, Wide<T>* square) {                                    \
+        forward<T, WARPS, ITEMS, false>(x, weight, bias, rows, int(c), eps, vectors, out, mean,    \
+                                        square);                                                   \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(THREADS) normalize_backward_##T##_##SIZE(         \
-        const T* g, const T* x, const T* weight, const T* mean, const T* var, long long rows,      \
-        long long c, T eps, T* dx, T* parts) {                                                     \
-        backward<T, WARPS, ITEMS, true>(g, x, weight, mean, var, rows, int(c), eps, dx, parts);    \
+        const T* g, const T* x, const T* weight, const Wide<T>* mean, const Wide<T>* var,          \
+        long long rows, long long c, Wide<T> eps, bool vectors, T* dx, Wide<T>* parts) {           \
+        backward<T, WARPS, ITEMS, true>(g, x, weight, mean, var, rows, int(c), eps, vectors, dx,   \
+                                        parts);                                                    \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(THREADS) rms_normalize_backward_##T##_##SIZE(     \
-        const T* g, const T* x, const T* weight, const T* mean, const T* var, long long rows,      \
-        long long c, T eps, T* dx, T* parts) {                                                     \
-        backward<T, WARPS, ITEMS, false>(g, x, weight, mean, var, rows, int(c), eps, dx, parts);   \
+        const T* g, const T* x, const T* weight, const Wide<T>* mean, const Wide<T>* var,          \
+        long long rows, long long c, Wide<T> eps, bool vectors, T* dx, Wide<T>* parts) {           \
+        backward<T, WARPS, ITEMS, false>(g, x, weight, mean, var, rows, int(c), eps, vectors, dx,  \
+                                         parts);                                                   \
     }
 
-NORMS(float, short, 1, 4)
-NORMS(float, usual, 8, 4)
-NORMS(float, long, 8, 16)
-NORMS(double, short, 1, 4)
-NORMS(double, usual, 8, 4)
-NORMS(double, long, 8, 16)
+#define ALL_NORMS(T)                                                                               \
+    NORMS(T, short, 1, 4)                                                                          \
+    NORMS(T, usual, 8, 4)                                                                          \
+    NORMS(T, long, 8, 16)
+
+ALL_NORMS(half)
+ALL_NORMS(float)
+ALL_NORMS(double)

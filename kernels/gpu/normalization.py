@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .launcher import FLOATS, NAMES, Array, Call, Device, kernel, plain
+from .launcher import FLOATS, NAMES, Array, Call, Device, kernel, plain, wide
 from .sums import add_up
 
 THREADS = 256  # of a block, as in the source
@@ -60,6 +60,10 @@ def _optional(array: Array | None) -> Array | None:
     return None if array is None else plain(array)
 
 
+def _has_vectors(device: Device, rows: Rows, *arrays: Array | None) -> bool:
+    return device.has_vectors(rows.length, *[a for a in arrays if a is not None])
+
+
 def _drawn(dtype: Any, n: int) -> Iterator[tuple[Any, Any, dict[str, Any], tuple[int, ...]]]:
     """Yield x, weights or None, params and the shape of the statistics."""
     rng, few = np.random.default_rng(0), min(n, 5)
@@ -67,7 +71,9 @@ def _drawn(dtype: Any, n: int) -> Iterator[tuple[Any, Any, dict[str, Any], tuple
         ((n, 3, 5), (3, 5), (1, 2)),
         ((5, min(n, 900)), None, (1,)),
         ((few, 300), (300,), (1,)),
+        ((few, 304), (304,), (1,)),
         ((few, 1100), (1100,), (1,)),
+        ((few, 1104), (1104,), (1,)),
     ):
         x = rng.normal(size=lengths).astype(dtype)
         weights = None if factors is None else rng.normal(size=factors).astype(dtype)
@@ -86,7 +92,7 @@ def _rms_normalize_calls(dtype: Any, n: int) -> Iterator[Call]:
 
 def _normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
     for x, weights, params, shape in _drawn(dtype, n):
-        g, mean, var = np.cos(x), np.full(shape, 0.1, dtype), np.full(shape, 1.5, dtype)
+        g, mean, var = np.cos(x), *(np.full(shape, value, wide(dtype)) for value in (0.1, 1.5))
         for wanted in (("x", "weight", "bias"), ("bias",), ("x",)):
             if weights is not None or wanted == ("x",):
                 bias_shape = None if weights is None else weights.shape
@@ -97,7 +103,7 @@ def _normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
 def _rms_normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
     for x, weights, params, shape in _drawn(dtype, n):
         wanted = ("x",) if weights is None else ("x", "weight")
-        g, square = np.cos(x), np.full(shape, 1.5, dtype)
+        g, square = np.cos(x), np.full(shape, 1.5, wide(dtype))
         yield [g, None, x, weights, square], params | {"wanted": wanted}
 
 
@@ -113,8 +119,9 @@ def normalize(
 ) -> Any:
     """Return (x - mean) / √(var + eps) · weight + bias, mean and var, over the last axes of x.
 
-    Declines other axes, rows of more than 4,096 numbers, dtypes other than float32 and float64, and
-    a weight or a bias that does not have one number for each of a row.
+    mean and var of float16 are float32. Declines other axes, rows of more than 4,096 numbers,
+    dtypes other than float16, float32 and float64, and a weight or a bias that does not have one
+    number for each of a row.
     """
     return _forward(device, "normalize", x, weight, bias, axis, eps)
 
@@ -141,19 +148,19 @@ def _forward(
     if rows is None or not _fit(x, axis, _shape(weight), _shape(bias)):
         return NotImplemented
     out = device.empty(x.shape, x.dtype)
-    mean = device.empty(rows.statistics, x.dtype) if name == "normalize" else None
-    var = device.empty(rows.statistics, x.dtype)
+    mean = device.empty(rows.statistics, wide(x.dtype)) if name == "normalize" else None
+    var = device.empty(rows.statistics, wide(x.dtype))
+    given = [_optional(a) for a in (x, weight, bias)]
     device.launch(
         "normalization",
         f"{name}_{NAMES[x.dtype]}_{rows.size}",
         min(max(-(-rows.number // rows.groups), 1), MOST_BLOCKS),
         THREADS,
-        plain(x),
-        _optional(weight),
-        _optional(bias),
+        *given,
         rows.number,
         rows.length,
-        x.dtype.type(eps),
+        wide(x.dtype).type(eps),
+        _has_vectors(device, rows, out, *given),
         out,
         mean,
         var,
@@ -225,10 +232,11 @@ def _backward(
     wanted: tuple[str, ...],
 ) -> Any:
     """Return the wanted gradients; shapes: of weight and bias, None where there is none."""
-    rows = _rows(x, axis, g, weight, mean, var)
+    rows, dtype = _rows(x, axis, g, weight), x.dtype
     if rows is None or not _fit(x, axis, *shapes):
         return NotImplemented
-    dtype = x.dtype
+    if any(a is not None and a.dtype != wide(dtype) for a in (mean, var)):
+        return NotImplemented
     given = {"x": x.shape, "weight": shapes[0], "bias": shapes[1]}
     found = {key: device.empty(given[key], dtype) for key in wanted}
     dweight, dbias = found.get("weight"), found.get("bias")
@@ -236,20 +244,20 @@ def _backward(
     blocks = min(max(-(-rows.number // rows.groups), 1), most)
     parts = None
     if dweight is not None or dbias is not None:
-        parts = device.empty((blocks * rows.groups, 2 * rows.length), dtype)
+        parts = device.empty((blocks * rows.groups, 2 * rows.length), wide(dtype))
+    arrays = [_optional(a) for a in (g, x, weight)]
     device.launch(
         "normalization",
         f"{name}_{NAMES[dtype]}_{rows.size}",
         blocks,
         THREADS,
-        plain(g),
-        plain(x),
-        _optional(weight),
+        *arrays,
         _optional(mean),
         plain(var),
         rows.number,
         rows.length,
-        dtype.type(eps),
+        wide(dtype).type(eps),
+        _has_vectors(device, rows, *arrays, found.get("x")),
         found.get("x"),
         parts,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .launcher import FLOATS, NAMES, VECTOR, Array, Call, Device, kernel, plain
+from .launcher import FLOATS, NAMES, VECTOR, Array, Call, Device, kernel, plain, wide
 
 THREADS = 256  # of a block, as in the source
 MOST_BLOCKS = 1 << 14  # beyond, a thread has more to do. Not measured yet on a card.
@@ -91,13 +91,13 @@ def _launch(
     x, size, dtype = plain(x), mask.size, x.dtype
     out = device.empty(x.shape, dtype)
     if shared == 1:
-        kind, threads = "each", -(-size // 4)
+        kind, threads = "each", -(-size // max(VECTOR // dtype.itemsize, 4))
         last: bool | int = device.has_vectors(VECTOR, x, mask, out)
     else:
         kind, threads, last = "shared", 32 * size, shared
     device.launch(
         *("philox", f"{name}_{NAMES[dtype]}_{kind}", _blocks(threads), THREADS),
-        *(x, state, np.uint32(least_dropped), dtype.type(scale), size, last, out, mask),
+        *(x, state, np.uint32(least_dropped), wide(dtype).type(scale), size, last, out, mask),
     )
     return out
 

@@ -16,7 +16,9 @@ def _calls(dtype: Any, n: int) -> Iterator[Call]:
     rng = np.random.default_rng(0)
     yield [3 * rng.normal(size=(2, n, 3)).astype(dtype)], {"axis": 2}
     yield [3 * rng.normal(size=(2, n)).astype(dtype)], {"axis": 1}
+    yield [3 * rng.normal(size=(2, 8 * n)).astype(dtype)], {"axis": 1}
     yield [3 * rng.normal(size=(min(n, 5), LONG + 1)).astype(dtype)], {"axis": 1}
+    yield [3 * rng.normal(size=(min(n, 5), LONG + 8)).astype(dtype)], {"axis": 1}
 
 
 def _backward_calls(dtype: Any, n: int) -> Iterator[Call]:
@@ -60,13 +62,14 @@ def _launch(device: Device, name: str, axis: int, *arrays: Array) -> Any:
         return NotImplemented
     if axis != len(shape) - 1:
         return NotImplemented
-    made = device.empty(shape, dtype)
+    made, given = device.empty(shape, dtype), [plain(a) for a in arrays]
     if made.size:
         length = shape[axis]
         rows, by_block = made.size // length, length >= LONG
         blocks = rows if by_block else -(-rows // (THREADS // 32))
         device.launch(
             *("softmax", f"{name}_{NAMES[dtype]}_{'block' if by_block else 'warp'}"),
-            *(min(blocks, MOST_BLOCKS), THREADS, *map(plain, arrays), rows, length, made),
+            *(min(blocks, MOST_BLOCKS), THREADS, *given, rows, length),
+            *(device.has_vectors(length, made, *given), made),
         )
     return made

@@ -8,8 +8,25 @@
 
 constexpr int THREADS = 256, WIDTH = 32;
 
+// float16 in memory, float32 in arithmetic.
+struct half {
+    unsigned short bits;
+
+    half() = default;
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
+};
+
+// What numbers of T are computed with: float for half, otherwise T.
 template <class T>
-__device__ void add_up(const T* parts, long long count, long long columns, long long split,
+using Wide = decltype(T() + T());
+
+template <class T>
+__device__ void add_up(const Wide<T>* parts, long long count, long long columns, long long split,
                        T* first, T* second) {
     constexpr int SLICES = THREADS / WIDTH;
     __shared__ double sums[SLICES][WIDTH];
@@ -28,10 +45,11 @@ __device__ void add_up(const T* parts, long long count, long long columns, long 
 
 #define ADD_UP(T)                                                                                  \
     extern "C" __global__ void __launch_bounds__(THREADS) add_up_##T(                              \
-        const T* parts, long long count, long long columns, long long split, T* first,             \
+        const Wide<T>* parts, long long count, long long columns, long long split, T* first,       \
         T* second) {                                                                               \
         add_up(parts, count, columns, split, first, second);                                       \
     }
 
+ADD_UP(half)
 ADD_UP(float)
 ADD_UP(double)

@@ -10,6 +10,23 @@
 
 constexpr int THREADS = 256, MOST = 64;
 
+// float16 in memory, float32 in arithmetic.
+struct half {
+    unsigned short bits;
+
+    half() = default;
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
+};
+
+// What numbers of T are computed with: float for half, otherwise T.
+template <class T>
+using Wide = decltype(T() + T());
+
 template <class T>
 struct alignas(16) Vector {
     static constexpr int SIZE = 16 / sizeof(T);
@@ -79,6 +96,22 @@ __device__ bool is_aligned(const T* array) {
     return reinterpret_cast<unsigned long long>(array) % 16 == 0;
 }
 
+// Steps one element of a parameter, with its gradient and what is kept of it.
+template <class T, class Step>
+__device__ void move(const Step& step, T& p, T g, T& first, T& second) {
+    Wide<T> moved = p, kept[2] = {first, second};
+    step(moved, g, kept[0], kept[1]);
+    p = moved;
+    first = kept[0];
+    second = kept[1];
+}
+
+// By which steps are limited. In float16 a square is 0 up to 2^-13, and so is an eps of 1e-8.
+template <class T>
+__device__ double epsilon(double given) {
+    return sizeof(T) == 2 ? fmax(given, 1.0 / 4096) : given;
+}
+
 // Steps elements from start up to stop of a parameter.
 template <class T, class Step>
 __device__ void walk(const Parameters<T>& all, int k, long long start, long long stop, Step step) {
@@ -96,7 +129,7 @@ __device__ void walk(const Parameters<T>& all, int k, long long start, long long
             for (int s = 0; s < STATES; ++s) kept[s] = *reinterpret_cast<Vector<T>*>(states[s] + i);
 #pragma unroll
             for (int j = 0; j < SIZE; ++j)
-                step(moved.values[j], slope.values[j], kept[0].values[j], kept[1].values[j]);
+                move(step, moved.values[j], slope.values[j], kept[0].values[j], kept[1].values[j]);
             *reinterpret_cast<Vector<T>*>(p + i) = moved;
 #pragma unroll
             for (int s = 0; s < STATES; ++s) *reinterpret_cast<Vector<T>*>(states[s] + i) = kept[s];
@@ -106,7 +139,7 @@ __device__ void walk(const Parameters<T>& all, int k, long long start, long long
     for (long long i = start + threadIdx.x; i < stop; i += THREADS) {
         T kept[2] = {};
         for (int s = 0; s < STATES; ++s) kept[s] = states[s][i];
-        step(p[i], g[i], kept[0], kept[1]);
+        move(step, p[i], g[i], kept[0], kept[1]);
         for (int s = 0; s < STATES; ++s) states[s][i] = kept[s];
     }
 }
@@ -144,16 +177,17 @@ __device__ void update(const Parameters<T>& all, int count, long long chunk, uns
             const Penalties found(weight_decay, l1);                                               \
             /* makes v unbiased, once instead of in each element */                                \
             const double root = sqrt(1 - pow(*beta2, step));                                       \
-            return Adam<T>{                                                                        \
-                T(*beta1),                                                                         \
-                T(1 - *beta1),                                                                     \
-                T(*beta2),                                                                         \
-                T(1 - *beta2),                                                                     \
-                T(*lr * root / (1 - pow(*beta1, step))),                                           \
-                T(*eps * root),                                                                    \
-                T(decoupled ? 1 - *lr * found.decay : 1),                                          \
-                T(found.decay),                                                                    \
-                T(found.lasso),                                                                    \
+            using W = Wide<T>;                                                                     \
+            return Adam<W>{                                                                        \
+                W(*beta1),                                                                         \
+                W(1 - *beta1),                                                                     \
+                W(*beta2),                                                                         \
+                W(1 - *beta2),                                                                     \
+                W(*lr * root / (1 - pow(*beta1, step))),                                           \
+                W(epsilon<T>(*eps) * root),                                                        \
+                W(decoupled ? 1 - *lr * found.decay : 1),                                          \
+                W(found.decay),                                                                    \
+                W(found.lasso),                                                                    \
                 found.decays && !decoupled,                                                        \
                 found.shrinks,                                                                     \
             };                                                                                     \
@@ -169,16 +203,20 @@ __device__ void update(const Parameters<T>& all, int count, long long chunk, uns
             const Penalties found(weight_decay, l1);                                               \
             /* the first step is not dampened */                                                   \
             const double share = step == 1 ? 1 : 1 - *dampening;                                   \
-            return Sgd<T, MOVING>{                                                                 \
-                T(*lr),         T(*momentum), T(share),      T(found.decay),                       \
-                T(found.lasso), found.decays, found.shrinks, nesterov,                             \
+            using W = Wide<T>;                                                                     \
+            return Sgd<W, MOVING>{                                                                 \
+                W(*lr),         W(*momentum), W(share),      W(found.decay),                       \
+                W(found.lasso), found.decays, found.shrinks, nesterov,                             \
             };                                                                                     \
         });                                                                                        \
     }
 
+ADAM(adam_update_half, half)
 ADAM(adam_update_float, float)
 ADAM(adam_update_double, double)
+SGD(sgd_update_half, half, false)
 SGD(sgd_update_float, float, false)
 SGD(sgd_update_double, double, false)
+SGD(sgd_update_moving_half, half, true)
 SGD(sgd_update_moving_float, float, true)
 SGD(sgd_update_moving_double, double, true)

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from .launcher import FLOATS, NAMES, Array, Call, Device, kernel, plain
+from .launcher import FLOATS, NAMES, VECTOR, Array, Call, Device, kernel, plain
 
 THREADS = 256  # of a block, as in the source
 MOST = 64  # parameters of one launch, as in the source: their addresses are its argument
-LEAST_CHUNK = 1 << 10  # elements of a block: 16 bytes for each of its threads in float32
+LEAST_CHUNK = THREADS * VECTOR  # bytes of a block's elements
 # Blocks that fill today's cards a few times over. Not measured yet on a card.
 MANY_BLOCKS = 1 << 12
 PARAMETERS = np.dtype(
@@ -42,8 +42,8 @@ def _launch(
     """Launch a function for each parameter with its gradient, its state and its step.
 
     first: these of the first parameter; more: of all others. Declines unless all floats have one
-    dtype, float32 or float64, all of a parameter have one shape, and those that change, which are
-    all but the gradient, are contiguous in one order; scalars and steps are float64.
+    dtype, float16, float32 or float64, all of a parameter have one shape, and those that change,
+    which are all but the gradient, are contiguous in one order; scalars and steps are float64.
     """
     dtype = first[0].dtype  # type: ignore[union-attr]
     doubles = [x for x in (*scalars, *first[-1:]) if x is not None]
@@ -72,7 +72,8 @@ def _launch_group(
     device: Device, function: str, group: Any, scalars: list[Array | None], flag: bool
 ) -> None:
     total = sum(x[0].size for x in group)
-    chunk = LEAST_CHUNK * max(-(-total // (LEAST_CHUNK * MANY_BLOCKS)), 1)
+    least = LEAST_CHUNK // group[0][0].dtype.itemsize
+    chunk = least * max(-(-total // (least * MANY_BLOCKS)), 1)
     table, end = np.zeros(1, PARAMETERS), 0
     for k, (p, *others) in enumerate(group):
         end += -(-p.size // chunk)

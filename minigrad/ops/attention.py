@@ -11,14 +11,17 @@ from .creation import as_tensor, astype, constant_like
 from .elementwise import where
 from .fused import fused
 from .reals import of_reals
-from .reductions import accurate_sum, sum_along, sum_to
+from .reductions import accurate_sum, narrowed, sum_along, sum_to, widened
 
 __all__ = ["scaled_dot_product_attention"]
 
 
 def _scores(xp: Any, query: Any, key: Any, mask: Any, bias: Any, scale: float, causal: bool) -> Any:
-    """Return scale · query keyᵀ + bias (..., L, S), -inf where a query must not see a key."""
-    scores = xp.matmul(query * scale, xp.matrix_transpose(key))
+    """Return scale · query keyᵀ + bias (..., L, S), -inf where a query must not see a key.
+
+    Those of float16 are float32.
+    """
+    scores = xp.matmul(widened(query) * scale, xp.matrix_transpose(widened(key)))
     if bias is not None:
         scores = scores + bias
     if mask is not None:
@@ -34,10 +37,16 @@ def _by_scores(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Return the cotangents of query, key and bias for a cotangent of the scores."""
     return (
-        sum_to(d @ key, query.shape) * scale if "query" in wanted else None,
-        sum_to(d.mT @ query, key.shape) * scale if "key" in wanted else None,
-        sum_to(d, bias.shape) if bias is not None and "bias" in wanted else None,
+        _as_of(query, d @ widened(key) * scale) if "query" in wanted else None,
+        _as_of(key, d.mT @ widened(query) * scale) if "key" in wanted else None,
+        _as_of(bias, d) if bias is not None and "bias" in wanted else None,
     )
+
+
+def _as_of(x: Tensor, g: Tensor) -> Tensor:
+    """Return the cotangent of x from that of x widened and broadcast."""
+    dx: Tensor = narrowed(sum_to(g, x.shape), x)
+    return dx
 
 
 def _weights_forward(
@@ -53,7 +62,7 @@ def _weights_forward(
 ) -> Any:
     scores = _scores(xp, query, key, mask, bias, scale, causal)
     scores -= logsumexp
-    return xp.exp(scores, out=scores)
+    return xp.exp(scores, out=scores).astype(logsumexp.dtype, copy=False)
 
 
 def _weights_rule(
@@ -70,7 +79,8 @@ def _weights_rule(
     return *_by_scores(d, query, key, bias, scale, wanted), by_logsumexp
 
 
-#: The probabilities exp(scores - logsumexp), made again from what attention keeps.
+#: The probabilities exp(scores - logsumexp), made again from what attention keeps, in logsumexp's
+#: dtype.
 _weights = Op(
     "attention_weights",
     _weights_forward,
@@ -114,8 +124,8 @@ def _attend_forward(
     total = xp.where(total == 0, 1, total)
     if keep is not None:
         weights = xp.where(keep, weights, 0)
-    means = xp.matmul(weights, value)
-    out = _with_heads_inside(xp, means.shape, means.dtype)
+    means = xp.matmul(weights, widened(value))
+    out = _with_heads_inside(xp, means.shape, value.dtype)
     return xp.multiply(means, share / total, out=out), peak + xp.log(total)
 
 
@@ -143,14 +153,15 @@ def _attend_rule(
     by_value = None
     inner = g_logsumexp
     if g_out is not None:
-        g, kept = g_out, weights
+        g = wide = widened(g_out)
+        kept = weights
         if keep is not None:
-            g, kept = g_out * share, where(keep, weights, 0)
+            g, kept = wide * share, where(keep, weights, 0)
         if "value" in wanted:
-            by_value = sum_to(kept.mT @ g, value.shape)
-        by_kept = g @ value.mT
+            by_value = _as_of(value, kept.mT @ g)
+        by_kept = g @ widened(value).mT
         inner = by_kept if keep is None else where(keep, by_kept, 0)
-        inner = inner - sum_along(g_out * out, out.ndim - 1)
+        inner = inner - sum_along(wide * widened(out), out.ndim - 1)
         inner = inner if g_logsumexp is None else inner + g_logsumexp
     assert inner is not None
     by_query, by_key, by_bias = _by_scores(weights * inner, query, key, bias, scale, wanted)
@@ -160,8 +171,9 @@ def _attend_rule(
 _OPERANDS = ("query", "key", "value", "bias")
 
 #: query (..., L, E), key (..., S, E), value (..., S, V) -> the means (..., L, V) and the logarithm
-#: of what the exponentials of each row's scores add up to (..., L, 1), 0 where all is masked. The
-#: tape keeps these and no probability: Dao et al., "FlashAttention" (2022), section 3.1.
+#: of what the exponentials of each row's scores add up to (..., L, 1), 0 where all is masked; of
+#: float16, that is float32. The tape keeps these and no probability: Dao et al., "FlashAttention"
+#: (2022), section 3.1.
 _attend = Op(
     "scaled_dot_product_attention",
     _attend_forward,
@@ -209,9 +221,7 @@ def attend(
     query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
     shape = _shape_of_scores(query, key, value)
     half = all(x.dtype == np.float16 for x in (query, key, value))
-    if half:
-        query, key, value = (astype(x, np.float32) for x in (query, key, value))
-    mask = None if attn_mask is None else _as_mask(attn_mask, query, shape)
+    mask = None if attn_mask is None else _as_mask(attn_mask, widened(query), shape)
     if mask is not None and is_causal:
         raise ValueError(
             "scaled_dot_product_attention: pass attn_mask or is_causal=True, not both; "
@@ -224,7 +234,10 @@ def attend(
     keep = random.bernoulli(1 - dropout_p, shape, backend=query.backend) if dropout_p else None
     if scale is None:
         scale = 1 / math.sqrt(max(query.shape[-1], 1))
-    masks = (mask, None) if mask is None or mask.dtype.kind == "b" else (None, mask)
+    added = mask is not None and mask.dtype.kind == "f"
+    masks = (None, mask) if added else (mask, None)
+    if half and added:  # what is added may be more than float16 holds
+        query, key, value = map(widened, (query, key, value))
     params = {"scale": float(scale), "causal": bool(is_causal)}
     share = {"share": 1 / (1 - dropout_p) if dropout_p < 1 else 0.0}
     out, logsumexp = apply(_attend, (query, key, value, *masks, keep), {**params, **share})
@@ -232,7 +245,7 @@ def attend(
     if need_weights:
         weights = apply(_weights, (query, key, *masks, logsumexp), params)
     if half:
-        out = astype(out, np.float16)
+        out = astype(out, np.float16, copy=False)
         weights = None if weights is None else astype(weights, np.float16)
     return out, weights
 

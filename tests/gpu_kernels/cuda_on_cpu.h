@@ -1,4 +1,5 @@
-// Lets a C++ compiler build a .cu file, unchanged, and runs its kernels on the CPU.
+// Lets a C++ compiler build a .cu file, unchanged but for inline PTX, whose instructions are
+// functions here, and runs its kernels on the CPU.
 //
 // Each thread of a block is a fibre, with a stack of its own, that runs until it waits for others
 // at a barrier; blocks run one after the other. So a run is deterministic, in one of two orders:
@@ -285,6 +286,18 @@ inline unsigned atomicInc(unsigned* address, unsigned most) {
     const unsigned old = *address;
     *address = old >= most ? 0 : old + 1;
     return old;
+}
+
+// Conversions of float16, rounding to the nearest, of two to the even one.
+inline void cvt_f32_f16(float& x, unsigned short bits) {
+    _Float16 found;
+    memcpy(&found, &bits, sizeof bits);
+    x = found;
+}
+
+inline void cvt_rn_f16_f32(unsigned short& bits, float x) {
+    const _Float16 made = x;
+    memcpy(&bits, &made, sizeof bits);
 }
 
 // CUDA overloads C's functions of double for float.

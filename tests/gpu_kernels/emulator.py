@@ -30,6 +30,8 @@ FLAGS = "-O1 -std=c++17 -ffp-contract=off -fno-exceptions -fno-rtti -nostdinc++"
 # What is undefined traps, and the header makes an error of that.
 FLAGS += "-fno-sanitize=all -fsanitize=alignment,bounds -fsanitize-trap=alignment,bounds".split()
 FLAGS += "-Wall -Werror -Wno-unused-function -Wno-unknown-pragmas".split()
+# An instruction of NVIDIA's: the header has a function for each that is used.
+PTX = re.compile(r'asm\("([\w.]+) %0, %1;" : "=\w"\((\w+)\) : "\w"\((\w+)\)\)')
 GUARD = 64  # bytes of 0xff before and after each array, which nobody may touch
 
 
@@ -60,9 +62,14 @@ def built(text):
     """Return a library with the kernels of a source."""
     exports = "\n".join(f"CUDA_ON_CPU_EXPORT({name})" for name in functions_of(text))
     out = folder() / f"{abs(hash(text))}.so"
-    full = f'#include "{HEADER}"\n{text}\n{exports}\n'
+    full = f'#include "{HEADER}"\n{PTX.sub(_as_call, text)}\n{exports}\n'
     compiler(*FLAGS, "-shared", "-fPIC", "-nostdlib++", "-o", str(out), text=full)
     return ctypes.CDLL(str(out))
+
+
+def _as_call(ptx):
+    instruction, result, operand = ptx.groups()
+    return f"{instruction.replace('.', '_')}({result}, {operand})"
 
 
 def launch(text, function, blocks, threads, args, backwards=False):

@@ -2,27 +2,41 @@
 
 import numpy as np
 import pytest
-from test_gpu_contract import assert_same, computed, referenced
+from test_gpu_contract import assert_same, computed, floats, numbers, referenced
 
 import minigrad as mg
 from minigrad.kernels.gpu.activations import ROWS, WIDTH
 
-EXTREMES = [0.0, -0.0, 1e-30, 5.0, -5.0, 40.0, -40.0, 1e4, -1e4, np.inf, -np.inf, np.nan]
+EXTREMES = [0.0, -0.0, 6e-8, 1e-30, 5.0, -5.0, 40.0, -40.0, 65504.0, -65504.0]
+EXTREMES += [np.inf, -np.inf, np.nan]
 ALONE = [(name, {}) for name in ("relu", "sigmoid", "tanh", "silu")]
 ALONE += [("gelu", {"approximate": kind}) for kind in ("none", "tanh")]
 
 
+@floats
 @pytest.mark.parametrize(("name", "params"), ALONE, ids=str)
-def test_extremes_are_as_in_the_reference(name, params, emulated):
-    x = np.array(EXTREMES, np.float32)
+def test_extremes_are_as_in_the_reference(name, params, dtype, emulated):
+    x = numbers(EXTREMES, dtype)
     found = computed(emulated, name, [x], params)
-    assert_same(found, referenced(name, [x], params), np.float32)
+    assert_same(found, referenced(name, [x], params), dtype)
     backward = f"{name}_backward"
     if name not in ("silu", "gelu"):
         (x,) = found
     g = np.full_like(x, 2)
     wanted = referenced(backward, [g, x], params)
-    assert_same(computed(emulated, backward, [g, x], params), wanted, np.float32)
+    assert_same(computed(emulated, backward, [g, x], params), wanted, dtype)
+
+
+@pytest.mark.parametrize("bias", [None, [65504.0, 3.0, 0.0, 1e-7, 1.0, np.nan, 2.0, -65504.0]])
+def test_a_layer_of_float16_applies_its_activation_to_what_the_tape_keeps(bias, emulated):
+    x = numbers([[1.0], [40.0], [np.inf], [6e-8]], np.float16)
+    weight = numbers([[40.0], [3e4], [-3e4], [6e-8], [0.0], [1.0], [np.inf], [-40.0]], np.float16)
+    arrays = [x, weight, None if bias is None else numbers(bias, np.float16)]
+    with np.errstate(all="ignore"):
+        out, z = computed(emulated, "linear_input", arrays, {"activation": "silu"})
+        wanted = (x @ weight.T).astype(np.float32) + (0 if bias is None else arrays[2])
+        np.testing.assert_array_equal(z, wanted.astype(np.float16))
+    assert_same([out], referenced("silu", [z], {}), np.float16)
 
 
 @pytest.mark.parametrize("wanted", [("x", "weight", "bias"), ("weight",), ("bias", "x")])

@@ -180,3 +180,20 @@ def test_launches_of_a_layer(emulated, device):
     query.requires_grad = value.requires_grad = True
     mg.scaled_dot_product_attention(query, key, value, is_causal=True).sum().backward()
     assert device.launched == ["attention_float_32", "attention_backward_float_32"]
+
+
+@pytest.mark.parametrize(("mask", "kind"), [(None, "half"), (bool, "half"), (np.float32, "float")])
+def test_float16_stays_float16_unless_a_mask_is_added(mask, kind, emulated, device):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(2, 3, 4, 8)).astype(np.float16) for _ in range(3)]
+    given = None if mask is None else np.tri(4, 4).astype(mask)
+    found = []
+    for backend, dtype in (("emulated", np.float16), ("numpy", np.float32)):
+        xs = [mg.tensor(a.astype(dtype), backend=backend, requires_grad=True) for a in arrays]
+        kept = None if given is None else mg.tensor(given, backend=backend)
+        out = mg.scaled_dot_product_attention(*xs, kept)
+        out.sum().backward()
+        found.append([t.detach().numpy().astype(np.float16) for t in (out, *(x.grad for x in xs))])
+    assert device.launched == [f"attention_{kind}_32", f"attention_backward_{kind}_32"]
+    for x, y in zip(*found, strict=True):
+        np.testing.assert_allclose(x.astype(float), y.astype(float), rtol=4e-3, atol=2e-3)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_gpu_contract import assert_same, computed, referenced
+from test_gpu_contract import assert_same, computed, floats, numbers, referenced
 
 import minigrad as mg
 
@@ -10,6 +10,7 @@ PARAMS = {"ignore_index": -100, "label_smoothing": 0.0, "reduction": "none"}
 INF = np.inf
 
 
+@floats
 @pytest.mark.parametrize(
     "row",
     [
@@ -19,19 +20,20 @@ INF = np.inf
         [-INF, -INF, -INF],
         [INF, 1.0, 2.0],
         [np.nan, 1.0, 2.0],
+        [65504.0, -65504.0, 0.0],
         [1e38, -1e38, 0.0],
     ],
     ids=str,
 )
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weight", [None, [1.0, 0.0, 2.0], [1.0, INF, 2.0]], ids=str)
-def test_extremes_are_as_in_the_reference(row, label_smoothing, weight, emulated):
-    logits = np.array([row, [0.5, 1.0, 2.0], row], np.float32)
-    weight = None if weight is None else np.array(weight, np.float32)
+def test_extremes_are_as_in_the_reference(row, label_smoothing, weight, dtype, emulated):
+    logits = numbers([row, [0.5, 1.0, 2.0], row], dtype)
+    weight = None if weight is None else numbers(weight, dtype)
     arrays = [logits, np.array([0, 1, -100]), weight]
     params = {**PARAMS, "label_smoothing": label_smoothing}
     found, wanted = (f(*a, arrays, params) for f, a in both(emulated))
-    assert_same(found, wanted, np.float32)
+    assert_same(found, wanted, dtype)
 
 
 def both(backend):

@@ -4,7 +4,7 @@ import emulator
 import numpy as np
 import pytest
 from strict import StrictArray
-from test_gpu_contract import LAYOUTS, assert_same, floats, referenced, results_of
+from test_gpu_contract import LAYOUTS, assert_same, referenced, results_of
 
 from minigrad import backends
 from minigrad.kernels import gpu
@@ -13,6 +13,8 @@ from minigrad.kernels.gpu import activations, gemm, launcher
 # Of a row that vectors fit into, and not; of less than a tile of 64, a tile, and more.
 LENGTHS = [1, 31, 33, 64, 65, 127, 132]
 LAYERS = ["linear_value", "linear_input"]
+
+floats = pytest.mark.parametrize("dtype", [dtype.type for dtype in gemm.DTYPES])
 
 
 def random(*shape, dtype=np.float32, seed=0):
@@ -102,6 +104,7 @@ def test_products_of_nothing(shape, dtype, emulated, device):
     ("change", "error", "says"),
     [
         ({"a": np.ones((2, 3), np.int64)}, TypeError, "float32 or float64 throughout, got int64"),
+        ({"a": np.ones((2, 3), np.float16)}, TypeError, "got float16, float32"),
         ({"b": np.ones((3, 4))}, TypeError, "got float32, float64, float32, float32"),
         ({"bias": np.ones(4)}, TypeError, "got float32, float32, float64, float32"),
         ({"z": np.ones((2, 4))}, TypeError, "got float32, float32, float32, float64"),
@@ -145,7 +148,7 @@ def test_layers_below_the_limit_are_one_launch(name, where, n, dtype, request, m
 
 def test_every_function_of_the_source_is_tested(emulated, device):
     x = random(2, 2)
-    for dtype in launcher.FLOATS:
+    for dtype in gemm.DTYPES:
         for activation in gemm.ACTIVATIONS:
             matmul(device, x.astype(dtype), x.astype(dtype), activation=activation)
     functions = emulator.functions_of(launcher.source_of("gemm"))

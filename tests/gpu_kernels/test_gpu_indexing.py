@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keyed import DECLINED_KEYS, FIRST, KEYS, PAIR, SECOND
 from strict import StrictArray
-from test_gpu_contract import computed, referenced
+from test_gpu_contract import assert_same, computed, floats, referenced
 
 import minigrad as mg
 from minigrad.kernels.gpu import indexing
@@ -16,7 +16,7 @@ def numbers(*shape, dtype=np.float32, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@floats
 @pytest.mark.parametrize(("shape", "indices", "key", "values"), KEYS + DECLINED_KEYS)
 def test_keys(shape, indices, key, values, dtype, emulated):
     x, v = numbers(*shape, dtype=dtype), numbers(*values, dtype=dtype, seed=1)
@@ -32,7 +32,7 @@ def test_keys(shape, indices, key, values, dtype, emulated):
 
 
 @pytest.mark.parametrize("columns", [0, 1, 3, 4, 33, 132])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@floats
 def test_rows_that_are_named_often(columns, dtype, emulated, device, monkeypatch):
     """The sums are right, in NumPy's order up to a length, and depend on no order of threads."""
     times = [1, SHORT - 1, SHORT, SHORT + 1, 0, 3 * SHORT, 300]
@@ -42,7 +42,7 @@ def test_rows_that_are_named_often(columns, dtype, emulated, device, monkeypatch
     (found,) = computed(emulated, "index_add", arrays, params)
     exact = x.astype(float)
     np.add.at(exact, index, v.astype(float))
-    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=2e-5 if dtype == np.float32 else 1e-13)
+    assert_same([found], [exact.astype(dtype)], dtype, room=2 if dtype == np.float16 else 10)
     few = np.array(times) <= SHORT
     np.testing.assert_array_equal(found[few], referenced("index_add", arrays, params)[0][few])
 
@@ -175,6 +175,20 @@ def test_what_is_not_finite_reaches_its_own_row_alone(emulated):
     v[0], v[1, 1] = np.nan, np.inf
     (found,) = computed(emulated, "scatter", [v, index], params)
     np.testing.assert_array_equal(found, referenced("scatter", [v, index], params)[0])
+
+
+def test_many_small_numbers_of_float16_are_added_up_in_float32(emulated):
+    """In float16, 2048 + 1 is 2048 and 65504 + 8 is 65504."""
+    for start, value, count, wanted in (
+        (0.0, 1.0, 3000, 3000.0),
+        (0.0, 1.0, SHORT - 1, 31.0),
+        (2048.0, 1.0, SHORT - 1, 2080.0),  # 2079 lies between two even ones
+        (65504.0, 8.0, 2, np.inf),
+        (65504.0, 8.0, 1, 65504.0),
+    ):
+        x, v = np.full(1, start, np.float16), np.full(count, value, np.float16)
+        arrays = [x, v, np.zeros(count, int)]
+        assert computed(emulated, "index_add", arrays, {"key": (FIRST,)})[0] == wanted
 
 
 def test_more_indices_than_are_ranked_are_sorted(emulated, device, monkeypatch):

@@ -2,19 +2,22 @@
 
 import numpy as np
 import pytest
-from test_gpu_contract import assert_same, computed, referenced
+from test_gpu_contract import assert_same, computed, floats, numbers, referenced
 
 import minigrad as mg
 
 PARAMS = {"axis": (1,), "eps": 1e-5}
 
 
+@floats
 @pytest.mark.parametrize(
     "row",
     [
         [3.0, 3.0, 3.0],
         [1e6, 1e6 + 1, 1e6 + 2],
         [1e30, -1e30, 0.0],
+        [65504.0, 65504.0, -65504.0],
+        [6e-8, 1.2e-7, 0.0],
         [np.nan, 1.0, 2.0],
         [np.inf, 1.0, 2.0],
         [1.0, -np.inf, 2.0],
@@ -22,10 +25,17 @@ PARAMS = {"axis": (1,), "eps": 1e-5}
     ids=str,
 )
 @pytest.mark.parametrize("name", ["normalize", "rms_normalize"])
-def test_extremes_are_as_in_the_reference(name, row, emulated):
-    arrays = [np.array([row, [0.5, 1.0, 2.0]], np.float32)]
+def test_extremes_are_as_in_the_reference(name, row, dtype, emulated):
+    arrays = [numbers([row, [0.5, 1.0, 2.0]], dtype)]
     found = computed(emulated, name, arrays, PARAMS)
-    assert_same(found, referenced(name, arrays, PARAMS), np.float32)
+    assert_same(found, referenced(name, arrays, PARAMS), dtype)
+
+
+def test_addresses_without_vectors_give_the_same_bits(emulated):
+    x = np.random.default_rng(0).normal(size=(2, 304)).astype(np.float16)
+    shifted = np.concatenate([x.ravel()[:1], x.ravel()])[1:].reshape(x.shape)
+    found = [computed(emulated, "normalize", [a], PARAMS) for a in (x, shifted)]
+    assert [a.tobytes() for a in found[0]] == [a.tobytes() for a in found[1]]
 
 
 @pytest.mark.parametrize(

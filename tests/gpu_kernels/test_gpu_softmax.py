@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
-from test_gpu_contract import assert_same, computed, referenced
+from test_gpu_contract import assert_same, computed, floats, numbers, referenced
 
 INF = np.inf
 
 
+@floats
 @pytest.mark.parametrize(
     "row",
     [
         [1000.0, -1000.0, 0.0],
+        [65504.0, -65504.0, 65472.0],
+        [0.0, -16.0, -17.0],
         [-INF, 1.0, 2.0],
         [-INF, -INF, -INF],
         [INF, 1.0, 2.0],
@@ -20,10 +23,10 @@ INF = np.inf
     ids=str,
 )
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_extremes_are_as_in_the_reference(name, row, emulated):
-    arrays, params = [np.array([row, [0.5, 1.0, 2.0]], np.float32)], {"axis": 1}
+def test_extremes_are_as_in_the_reference(name, row, dtype, emulated):
+    arrays, params = [numbers([row, [0.5, 1.0, 2.0]], dtype)], {"axis": 1}
     found = computed(emulated, name, arrays, params)
-    assert_same(found, referenced(name, arrays, params), np.float32)
+    assert_same(found, referenced(name, arrays, params), dtype)
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])

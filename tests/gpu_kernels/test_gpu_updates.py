@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from test_gpu_contract import assert_same, computed, referenced
+from test_gpu_contract import assert_same, computed, floats, referenced
 
 import minigrad as mg
 from minigrad.kernels.gpu.updates import LEAST_CHUNK, MOST
 
-SIZES = [0, 1, 5, LEAST_CHUNK - 1, LEAST_CHUNK, 3 * LEAST_CHUNK + 2]
+CHUNK = LEAST_CHUNK // 4  # elements of float32
+SIZES = [0, 1, 5, CHUNK - 1, CHUNK, 3 * CHUNK + 2]
 
 
 def adam(shapes, dtype=np.float32, order="C"):
@@ -24,6 +25,26 @@ def adam(shapes, dtype=np.float32, order="C"):
 def assert_equals_reference(backend, arrays):
     wanted = referenced("adam_update", arrays, {"decoupled": True})
     assert_same(computed(backend, "adam_update", arrays, {"decoupled": True}), wanted, np.float32)
+
+
+@floats
+def test_chunks_of_every_dtype(dtype, emulated):
+    arrays = adam([2 * LEAST_CHUNK // np.dtype(dtype).itemsize + 3], dtype)
+    arrays[8] = np.array(2.0**-12)  # float16 takes no smaller eps
+    wanted = referenced("adam_update", arrays, {"decoupled": True})
+    assert_same(computed(emulated, "adam_update", arrays, {"decoupled": True}), wanted, dtype)
+
+
+@pytest.mark.parametrize("g", [1e-7, 6e-8, 1e-4, 0.0, 300.0, 65504.0])
+def test_float16_steps_by_small_gradients_and_by_large_ones(g, emulated):
+    """As the op does, eps is at least 2^-12 there."""
+    p, g, m, v = (np.full(9, value, np.float16) for value in (1.0, g, 0.0, 0.0))
+    scalars = [np.array(x) for x in (0.0, 0.1, 0.9, 0.999, 1e-8)]
+    arrays = [p, g, m, v, *scalars, None]
+    found = computed(emulated, "adam_update", arrays, {"decoupled": False})[0]
+    exact = g.astype(float)
+    wanted = 1 - 0.1 * exact / (exact + 2.0**-12)
+    np.testing.assert_array_equal(found, wanted.astype(np.float16))
 
 
 @pytest.mark.parametrize("shapes", [[(0,)], SIZES, [(3,)] * (MOST + 1)], ids=len)
