@@ -1,12 +1,12 @@
 // Layer norm and RMS norm: forward, and backward with the gradients of weight and bias.
 //
 // A group of threads, one warp or eight, takes a row at a time and holds it in registers, ITEMS
-// numbers a thread, of which it reads up to 16 bytes at once where rows allow: so each array passes through memory once, however
-// often the row is gone through for its mean, its squared deviations and its result. That is some
-// 10 operations for 8 bytes of float32 forward and for 12 backward: memory sets the pace. Backward,
-// each thread adds up, over the rows of its group, what the weights of its columns get, and writes
-// that once; a second launch, of sums.cu, adds up the groups: 2 numbers for the 192 that 64 rows
-// move.
+// numbers a thread, of which it reads up to 16 bytes at once where rows allow: so each array
+// passes through memory once, however often the row is gone through for its mean, its squared
+// deviations and its result. That is some 10 operations for 8 bytes of float32 forward and for 12
+// backward: memory sets the pace. Backward, each thread adds up, over the rows of its group, what
+// the weights of its columns get, and writes that once; a second launch, of sums.cu, adds up the
+// groups: 2 numbers for the 192 that 64 rows move.
 //
 // Not measured yet on a card.
 

@@ -4,8 +4,9 @@
 // SC'11) makes four words of a key, a stream and a counter, so each thread draws its own and none
 // waits. Dropout of whole elements has a thread make four neighbours of one counter, or of float16
 // eight of two, of which it reads and writes 16 bytes at a time where they are aligned; where
-// neighbours share an element of the mask, a warp has that element. Some 25 operations of integers for each element and 9 bytes of
-// float32: on cards with much bandwidth the two take about as long.
+// neighbours share an element of the mask, a warp has that element. Some 25 operations of integers
+// for each element and 9 bytes of float32: on cards with much bandwidth the two take about as
+// long.
 //
 // Not measured yet on a card.
 
