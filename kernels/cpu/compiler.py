@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -168,7 +168,6 @@ class Loop:
         fastmath: tuple[str, ...],
         parallel_from: int,
         pays_from: int,
-        blas: bool,
     ) -> None:
         # The disk cache tells functions apart by name, not by flags: under one name, whichever was
         # compiled first would be loaded for both.
@@ -177,9 +176,6 @@ class Loop:
         self.serial = jit(*fastmath)(body)
         self.parallel = jit(*fastmath, parallel=True)(twin)
         self.parallel_from, self.pays_from = parallel_from, pays_from
-        self.scope: AbstractContextManager[Any] = (
-            _one_blas_thread_in_loops if blas else nullcontext()
-        )
         LOOPS.append(self)
 
     def pays(self, work: int) -> bool:
@@ -188,25 +184,32 @@ class Loop:
 
     def __call__(self, work: int, *args: Any) -> Any:
         """Run on ``args``: in parallel if ``work`` is large and no other thread is doing so."""
-        with self.scope:
-            warms = _warms()
-            if (warms or work >= self.parallel_from) and not _forked:
-                usual = numba.get_num_threads()
-                count = _limited(usual)
-                lock = _parallel_lock
-                if (warms or count > 1) and lock.acquire(blocking=warms):
-                    try:
-                        if count != usual:
-                            numba.set_num_threads(count)
-                        part(count)
-                        found = self.parallel(*args)
-                        if not warms:
-                            return found
-                    finally:
-                        if count != usual:
-                            numba.set_num_threads(usual)
-                        lock.release()
-            return self.serial(*args)
+        warms = _warms()
+        if (warms or work >= self.parallel_from) and not _forked:
+            usual = numba.get_num_threads()
+            count = _limited(usual)
+            lock = _parallel_lock
+            if (warms or count > 1) and lock.acquire(blocking=warms):
+                try:
+                    if count != usual:
+                        numba.set_num_threads(count)
+                    part(count)
+                    found = self.parallel(*args)
+                    if not warms:
+                        return found
+                finally:
+                    if count != usual:
+                        numba.set_num_threads(usual)
+                    lock.release()
+        return self.serial(*args)
+
+
+class BlasLoop(Loop):
+    """A loop that multiplies matrices, each in the thread that it runs in."""
+
+    def __call__(self, work: int, *args: Any) -> Any:
+        with _one_blas_thread_in_loops:
+            return super().__call__(work, *args)
 
 
 def loop(
@@ -215,9 +218,10 @@ def loop(
     """Return a decorator that makes a ``Loop`` of a function around one ``prange`` loop.
 
     Starting two threads took 14 us; each loop is parallel from where one needs some 60 us. blas:
-    the loop multiplies matrices, each in the thread that it runs in.
+    a ``BlasLoop``.
     """
-    return lambda body: Loop(cast(FunctionType, body), fastmath, parallel_from, pays_from, blas)
+    kind = BlasLoop if blas else Loop
+    return lambda body: kind(cast(FunctionType, body), fastmath, parallel_from, pays_from)
 
 
 class _OneBlasThread:

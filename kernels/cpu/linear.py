@@ -60,6 +60,7 @@ SHARE = 32  # the fewest rows or columns that are a thread's
 MANY = 512  # rows from which loops make the products
 ALONE = 1 << 18  # terms up to which OpenBLAS has one thread by itself
 LITTLE = 1 << 20  # terms below which two save some 20 us
+AS_USUAL: AbstractContextManager[None] = nullcontext()
 
 
 def _arrays(dtype: Any, n: int) -> list[Any]:
@@ -146,7 +147,7 @@ def _in_loops(loop: Loop, n: int, work: int) -> bool:
 def _threads(terms: int) -> AbstractContextManager[None]:
     """Return within what NumPy's BLAS makes products of so many terms."""
     little = ALONE <= terms < LITTLE and num_threads() > 1
-    return one_blas_thread if little else nullcontext()
+    return one_blas_thread if little else AS_USUAL
 
 
 def _shares(n: int, m: int) -> int:
