@@ -21,6 +21,7 @@ from turns import Contestant, Failed, Lost, take_turns
 LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
 RESTING_LR = 1e-8
 COMPARED = 5  # steps whose losses are compared
+ROUNDS = 11  # some steps are nearer to each other than one round's noise, about a tenth
 AGREEMENT = 1e-4  # relative, of these losses
 FLOOR = "floor"
 
@@ -440,7 +441,7 @@ def compared(
         except Lost as error:
             failed[name] = str(error)
             del playing[name]
-    turns = take_turns(ready, [task], arena.rounds(5), arena.control, arena.block)
+    turns = take_turns(ready, [task], arena.rounds(ROUNDS), arena.control, arena.block)
     for name, reason in {**turns.failed, **turns.lost}.items():
         failed[f"{name}, {net}"] = reason
     for name in turns.lost:
