@@ -15,7 +15,7 @@
 // shape alone. A row that gets a large share of millions is the work of a few blocks, and slow.
 // What is left out or out of range is sorted to the end, where nobody adds it.
 //
-// float16 is added up in float32 and rounded at the end, or where many belong to a row twice.
+// float16 is added up in float32 and rounded at the end.
 //
 // Of arithmetic there is one addition for 4 bytes (float32) of values, and for 8 more of sums where
 // a row is named once: memory sets the pace, and sorting.
