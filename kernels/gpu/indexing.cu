@@ -225,9 +225,9 @@ __device__ void add(const long long* pairs, long long n, const Unit<T, N>* v, lo
                     sum += values[place_of(pairs[p]) * columns];
             }
             parts[threadIdx.x] = sum;
-            for (int half = groups / 2; half > 0; half /= 2) {
+            for (int left = groups / 2; left > 0; left /= 2) {
                 __syncthreads();
-                if (group < half) parts[threadIdx.x] += parts[threadIdx.x + half * lanes];
+                if (group < left) parts[threadIdx.x] += parts[threadIdx.x + left * lanes];
             }
             if (group == 0 && is_inside) sums[row * columns] += parts[threadIdx.x];
             __syncthreads();
