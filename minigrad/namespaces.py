@@ -99,15 +99,13 @@ def bridges(module: ModuleType | Any) -> dict[str, Callable[..., Any]]:
             raise TypeError("expected numbers, which have a sign, not bools")
         return module.sign(x)
 
+    def truth(x: Any) -> Any:
+        is_complex = x.dtype.kind == "c" if hasattr(x, "dtype") else isinstance(x, complex)
+        return x != 0 if is_complex else x
+
     def logic(name: str) -> Callable[..., Any]:
         function = getattr(module, name)
-
-        def of_truths(*xs: Any) -> Any:
-            complex_ones = [getattr(x, "dtype", np.dtype(type(x))).kind == "c" for x in xs]
-            pairs = zip(xs, complex_ones, strict=True)
-            return function(*[x != 0 if is_complex else x for x, is_complex in pairs])
-
-        return of_truths
+        return lambda *xs: function(*map(truth, xs))
 
     logical = {name: logic(name) for name in NAMES if name.startswith("logical_")}
     return {"arange": arange, "searchsorted": searchsorted, "sign": sign, **logical}

@@ -166,8 +166,9 @@ def test_bools_have_no_sign():
         lambda x: mg.full_like(x, 300),
         lambda x: x.at[0].set(300),
         lambda x: x.__setitem__(0, 300),
+        lambda x: mg.pad(x, 1, constant_values=300),
     ],
-    ids=["full", "set", "setitem"],
+    ids=["full", "set", "setitem", "pad"],
 )
 def test_integers_that_do_not_fit_are_written_nowhere(make):
     with pytest.raises(OverflowError, match="300"):

@@ -158,7 +158,7 @@ __device__ void finish_layer(T* z, const T* bias, long long size, long long c, T
             if (bias) found.values[k] = Wide<T>(found.values[k]) + Wide<T>(shift.values[k]);
             made.values[k] = Act::value(Wide<T>(found.values[k]));
         }
-        *reinterpret_cast<V*>(z + i) = found;
+        if (bias && out != z) *reinterpret_cast<V*>(z + i) = found;
         *reinterpret_cast<V*>(out + i) = made;
         column += step;
         if (column >= c) column -= c;

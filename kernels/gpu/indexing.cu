@@ -15,7 +15,7 @@
 // shape alone. A row that gets a large share of millions is the work of a few blocks, and slow.
 // What is left out or out of range is sorted to the end, where nobody adds it.
 //
-// float16 is added up in float32 and rounded at the end, or where many belong to a row twice.
+// float16 is added up in float32 and rounded at the end.
 //
 // Of arithmetic there is one addition for 4 bytes (float32) of values, and for 8 more of sums where
 // a row is named once: memory sets the pace, and sorting.
@@ -225,9 +225,9 @@ __device__ void add(const long long* pairs, long long n, const Unit<T, N>* v, lo
                     sum += values[place_of(pairs[p]) * columns];
             }
             parts[threadIdx.x] = sum;
-            for (int half = groups / 2; half > 0; half /= 2) {
+            for (int left = groups / 2; left > 0; left /= 2) {
                 __syncthreads();
-                if (group < half) parts[threadIdx.x] += parts[threadIdx.x + half * lanes];
+                if (group < left) parts[threadIdx.x] += parts[threadIdx.x + left * lanes];
             }
             if (group == 0 && is_inside) sums[row * columns] += parts[threadIdx.x];
             __syncthreads();

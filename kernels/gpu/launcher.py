@@ -161,5 +161,4 @@ class _Cupy(Device):
                 self.modules[source] = self.cupy.RawModule(code=source_of(source), options=OPTIONS)
             found = self.modules[source].get_function(function)
             self.functions[source, function] = found
-        # CuPy 13 makes of None a pointer to what is not there.
-        found((blocks,), (threads,), tuple([0 if a is None else a for a in args]))
+        found((blocks,), (threads,), args)

@@ -149,7 +149,7 @@ template <class T, class Make>
 __device__ void update(const Parameters<T>& all, int count, long long chunk, unsigned* counter,
                        Make make) {
     using Step = decltype(make(1.0));
-    __shared__ unsigned char memory[sizeof(Step)];
+    alignas(Step) __shared__ unsigned char memory[sizeof(Step)];
     Step& step = *reinterpret_cast<Step*>(memory);
     int k = 0;
     while (k < count && blockIdx.x >= all.end[k]) ++k;

@@ -121,7 +121,7 @@ class DataLoader:
             yield from self._ahead(ready, numbers)
             return
         with closing(self._uploaded(self.backend.uploads(), collated, numbers)) as uploaded:
-            for number, batch in zip(numbers, uploaded, strict=False):
+            for number, batch in enumerate(uploaded, position):
                 yield transformed(number, batch)
 
     def _ahead(self, batch: Callable[[int], Any], numbers: range) -> Generator[Any, None, None]:

@@ -11,6 +11,7 @@ import numpy as np
 from ..engine import Op, Tensor
 from ..messages import did_you_mean
 from ..promotion import as_weak, common_dtype
+from ..refusals import refuse_overflow
 from .axes import answers_torch, axes_of, axis_of
 from .creation import arange, as_tensor, asarray, shape_of
 from .creation import copy as copied
@@ -206,6 +207,8 @@ def _pad_forward(xp: Any, x: Any, *, widths: Any, values: Any) -> Any:
     out[(*_center(x.shape, widths), ...)] = x
     for axis, (low, high) in enumerate(widths):
         before = (slice(None),) * axis
+        for value in values[axis]:
+            refuse_overflow(xp, value, x.dtype)
         out[(*before, slice(low))], out[(*before, slice(shape[axis] - high, None))] = values[axis]
     return out
 

@@ -55,7 +55,7 @@ def test_a_source_is_compiled_once_and_scalars_are_arguments(cupy):
     assert cupy.compiled == [(source_of("cross_entropy"), OPTIONS)]
     (name, blocks, threads, args), second = cupy.launched
     assert (name, blocks, threads) == ("softmax_cross_entropy_float_warp", (2,), (128,))
-    assert (args[0] is logits, args[2:6]) == (True, (0, 5, 3, -100))
+    assert (args[0] is logits, args[2:6]) == (True, (None, 5, 3, -100))
     assert second[3][5] == 1
 
 
