@@ -6,6 +6,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
+from minigrad.ops.attention import attend
 
 RNG = np.random.default_rng(3)
 
@@ -106,6 +107,17 @@ def test_a_float_mask_of_another_dtype_has_a_gradient_in_its_own(on_each_backend
     out.sum().backward()
     assert mask.grad.dtype == mg.float32
     assert query.grad.dtype == mg.float16
+
+
+@pytest.mark.parametrize("widest", ["query", "key", "value", "mask"])
+@pytest.mark.parametrize("dtype", [mg.float16, mg.float32])
+def test_weights_have_gradients_in_each_inputs_own_dtype(widest, dtype, on_each_backend):
+    names = ("query", "key", "value", "mask")
+    given = {name: drawn(3, 3, dtype=mg.float64 if name == widest else dtype) for name in names}
+    out, weights = attend(*given.values(), need_weights=True)
+    (out * weights).sum().backward()
+    for x in given.values():
+        assert x.grad.dtype == x.dtype
 
 
 def test_the_tape_keeps_no_probabilities():

@@ -396,7 +396,9 @@ def test_resume(run, refused, monkeypatch, book, model):
 
 
 def test_resume_takes_the_settings_of_the_run(run, refused):
-    assert refused("train", "--resume").startswith("--resume needs --out")
+    for _ in range(2):
+        assert refused("train", "--resume").startswith("--resume needs --out")
+        Path("last.safetensors").touch()  # even where one would do
     line = refused("train", *QUICK, "--out", "a", "--resume")
     assert line == ("there is no last.safetensors in a to go on from; leave --resume out to begin")
     assert run("train", *QUICK, "--out", "a")[0] == 0

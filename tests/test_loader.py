@@ -592,6 +592,17 @@ def test_error_in_a_worker_is_raised_where_its_batch_would_come(workers):
     assert not loader_threads()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sample_that_raises_stop_iteration_ends_no_epoch_early(workers):
+    def collate(samples):
+        return next(iter(samples if samples != ["c"] else []))
+
+    loader = DataLoader(["a", "b", "c", "d"], num_workers=workers, collate_fn=collate)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(loader)
+    assert loader.state_dict()["position"] == 2
+
+
 def test_workers_stop_where_the_consumer_stops():
     loader = DataLoader(Watched(), 1, num_workers=4)
     for _ in loader:

@@ -232,11 +232,11 @@ def _train(args: argparse.Namespace) -> None:
     given = {name: value for name, value in vars(args).items() if name in known}
     if args.plot:
         figure_class()  # better to hear now that it is missing than after the training
-    if args.resume and not (Path(args.out or "") / LAST).is_file():
+    if args.resume and args.out is None:
+        raise Refusal("--resume needs --out, the folder of the run to go on with")
+    if args.resume and not (Path(args.out) / LAST).is_file():
         raise Refusal(
-            "--resume needs --out, the folder of the run to go on with"
-            if args.out is None
-            else f"there is no {LAST} in {args.out} to go on from; leave --resume out to begin"
+            f"there is no {LAST} in {args.out} to go on from; leave --resume out to begin"
         )
     about = _saved(args.out, given) if args.resume else {"settings": _settled(given)}
     settings = about["settings"]

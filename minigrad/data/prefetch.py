@@ -21,7 +21,8 @@ def prefetched(
     result would come. Closing the iterator waits for the calls that run.
     """
     if not workers:
-        yield from map(function, items)
+        for item in items:  # not a map, which would end where a call raises StopIteration
+            yield function(item)
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # on first use: imports stay quick
 

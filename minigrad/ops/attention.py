@@ -79,12 +79,15 @@ def _weights_rule(
     return *_by_scores(d, query, key, bias, scale, wanted), by_logsumexp
 
 
+_SCORED = ("query", "key", "bias", "logsumexp")
+
 #: The probabilities exp(scores - logsumexp), made again from what attention keeps, in logsumexp's
 #: dtype.
 _weights = Op(
     "attention_weights",
     _weights_forward,
-    vjp={("query", "key", "bias", "logsumexp"): _weights_rule},
+    vjp={_SCORED: _weights_rule},
+    promotes=_SCORED,
 )
 
 
