@@ -246,7 +246,7 @@ def _convolve(
     for block in prange((n + samples - 1) // samples * bands):
         first, top = block // bands * samples, block % bands * high
         part, lines = min(samples, n - first), min(high, height - top)
-        points, products = np.zeros(depth * size + spare, x.dtype), np.empty(TILE * step, x.dtype)
+        points, products = np.zeros(depth * size + spare, x.dtype), np.zeros(TILE * step, x.dtype)
         source = points if direct else np.zeros(terms * step, x.dtype)
         count = (part * lines - 1) * between + width
         for g in range(groups):

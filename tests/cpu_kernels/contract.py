@@ -64,14 +64,19 @@ def as_tuple(results):
     return results if isinstance(results, tuple) else () if results is None else (results,)
 
 
+def called(name, arrays, params):
+    """Return what a kernel returns."""
+    with np.errstate(all="ignore"):  # compiled, it reports no floating-point errors either
+        return cpu.TABLE[name](*arrays, **params)
+
+
 def computed(name, arrays, params):
     """Return what a kernel made and changed, having checked that it changed nothing else.
 
     None if it declined, having changed nothing at all.
     """
     before = [None if a is None else a.copy() for a in arrays]
-    with np.errstate(all="ignore"):  # compiled, it reports no floating-point errors either
-        results = cpu.TABLE[name](*arrays, **params)
+    results = called(name, arrays, params)
     declined = results is NotImplemented
     for i, (array, old) in enumerate(zip(arrays, before, strict=True)):
         if array is not None and (declined or i not in written(name, arrays)):
