@@ -91,9 +91,26 @@ def jit(*fastmath: str, parallel: bool = False, inlined: bool = False) -> Callab
             # Numba would ask for the function's own file alone, and run the old machine code after
             # a change to a helper elsewhere.
             compiled._cache._cache_file._source_stamp = sources()
+            _name_by_key(compiled._cache._cache_file)
         return cast(F, compiled)
 
     return decorate
+
+
+def _name_by_key(file: Any) -> None:
+    """Name a function's machine code by what it was compiled for, and not by a running number.
+
+    Processes that compile for different dtypes at the same time may choose the same number, and the
+    index would give out one's machine code as the other's.
+    """
+    stem, save = file._index_name.removesuffix(".nbi"), file.save
+
+    def save_by_key(key: object, data: object) -> None:
+        name = sha256(repr(key).encode()).hexdigest()[:16]
+        file._data_name_pattern = f"{stem}.{name}.{{number:d}}.nbc"
+        save(key, data)
+
+    file.save = save_by_key
 
 
 #: the kernels by the name of the op or formula that they compute

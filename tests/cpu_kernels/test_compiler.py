@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from contract import LOOPS, compiler, cpu, needs_compiler, numba, python
+from contract import FLOATS, LOOPS, compiler, cpu, needs_compiler, numba, python
 
 ANNOUNCEMENT = "minigrad: compiling CPU kernels (each once; they are cached on disk)\n"
 
@@ -254,3 +254,19 @@ def test_the_disk_cache_notices_a_change_of_any_file(tmp_path):
     with (tmp_path / "kernels/cpu/compiler.py").open("a") as file:
         file.write("# changed\n")
     assert run().stderr == ANNOUNCEMENT
+
+
+@needs_compiler
+def test_processes_that_compile_at_once_do_not_take_each_other_s_machine_code(tmp_path):
+    from numba.core.caching import IndexDataCacheFile
+
+    both = [IndexDataCacheFile(str(tmp_path), "kernel", "stamp") for _ in range(2)]
+    for file, dtype in zip(both, FLOATS, strict=True):
+        compiler._name_by_key(file)
+        file._load_index = dict  # neither has seen what the other writes
+        file.save(dtype, f"machine code for {dtype}")
+        del file._load_index
+    found = [both[0].load(dtype) for dtype in FLOATS]
+    assert found == [None, f"machine code for {FLOATS[1]}"]
+    both[0].save(FLOATS[0], "again")
+    assert [both[1].load(dtype) for dtype in FLOATS] == ["again", found[1]]
