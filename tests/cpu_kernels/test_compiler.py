@@ -169,6 +169,11 @@ print([f"{{word:08x}}" for word in cpu.TABLE["random_bits"](np.zeros(3, np.uint6
 FIRST_WORDS = "['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']"
 
 
+def copy_of_kernels(folder):
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(cpu.__file__).parents[1], folder / "kernels", ignore=ignored)
+
+
 @needs_compiler
 def test_compilation_is_announced_once_and_only_when_cold(tmp_path):
     draw = DRAW.format(package="minigrad.kernels")
@@ -200,8 +205,7 @@ def test_only_kernels_are_announced_and_only_once(monkeypatch, capsys):
 @needs_compiler
 def test_kernels_work_where_no_cache_can_be_written(tmp_path):
     # Also for root, who may write everywhere: files stand where the directories would have to be.
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(cpu.__file__).parents[1], tmp_path / "kernels", ignore=ignored)
+    copy_of_kernels(tmp_path)
     (tmp_path / "kernels/cpu/__pycache__").touch()
     (tmp_path / "home").touch()
     home = str(tmp_path / "home" / "nobody")
@@ -246,7 +250,7 @@ def test_a_limit_of_threads_holds_in_parallel_loops(two_faced, monkeypatch):
 
 @needs_compiler
 def test_the_disk_cache_notices_a_change_of_any_file(tmp_path):
-    shutil.copytree(Path(cpu.__file__).parents[1], tmp_path / "kernels")
+    copy_of_kernels(tmp_path)
     code = DRAW.format(package="kernels")
     run = functools.partial(python, code, cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
     assert run().stderr == ANNOUNCEMENT
