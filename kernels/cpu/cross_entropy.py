@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
-from .softmax import SHORT, exponentials, rows_at_a_time, sums
+from .softmax import exponentials, rows_at_a_time, sums
 from .vectors import wide
 
 PER_ROW = 100  # what a row costs beside its elements, in elements
@@ -170,7 +170,7 @@ def _rows(
     those sum to ``spread``.
     """
     n, c = logits.shape
-    rows = rows_at_a_time(c) if c <= SHORT else 1
+    rows = rows_at_a_time(c)
     misses = 0
     for block in prange((n + rows - 1) // rows):
         start, stop = block * rows, min(block * rows + rows, n)
@@ -209,7 +209,7 @@ def _block(
     """Do what `_rows` does, for rows that are handled together."""
     wide()
     real = logits.dtype.type
-    if logits.shape[0] == 1 and labels[0] == ignore_index:
+    if np.all(labels == ignore_index):
         loss[:] = 0
         dlogits[:] = 0
         return 0

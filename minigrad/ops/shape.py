@@ -52,28 +52,28 @@ __all__ = [
 _reshape: Op = Op(
     "reshape",
     lambda xp, x, *, shape: xp.reshape(x, shape),
-    vjp=dict(x=lambda g, x_shape: reshape(g, x_shape)),
+    vjp=dict(x=lambda g, x_shape: _reshape(g, shape=x_shape)),
     view=True,
     complex_rules=True,
 )
-_permute = Op(
+_permute: Op = Op(
     "permute_dims",
     lambda xp, x, *, axes: xp.permute_dims(x, axes),
-    vjp=dict(x=lambda g, axes: permute_dims(g, _inverse(axes))),
+    vjp=dict(x=lambda g, axes: _permute(g, axes=_inverse(axes))),
     view=True,
     complex_rules=True,
 )
 _expand_dims = Op(
     "expand_dims",
     lambda xp, x, *, axis: xp.expand_dims(x, axis),
-    vjp=dict(x=lambda g, x_shape: reshape(g, x_shape)),
+    vjp=dict(x=lambda g, x_shape: _reshape(g, shape=x_shape)),
     view=True,
     complex_rules=True,
 )
 _squeeze = Op(
     "squeeze",
     lambda xp, x, *, axis: xp.squeeze(x, axis)[...],  # [...]: NumPy can return x itself
-    vjp=dict(x=lambda g, x_shape: reshape(g, x_shape)),
+    vjp=dict(x=lambda g, x_shape: _reshape(g, shape=x_shape)),
     view=True,
     complex_rules=True,
 )
@@ -227,8 +227,7 @@ def reshape(x: Tensor, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     A view where it can be; copy=True always copies, copy=False raises ValueError instead.
     """
     x = as_tensor(x)
-    lengths = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
-    lengths = tuple(index(n) for n in lengths)
+    lengths = tuple(map(index, shape if isinstance(shape, tuple | list) else (shape,)))
     if lengths.count(-1) == 1:
         known = -math.prod(lengths)
         if known and x.size % known == 0:
@@ -254,8 +253,8 @@ def permute_dims(x: Tensor, /, axes: Sequence[int]) -> Tensor:
     return _permute(x, axes=order)
 
 
-def _inverse(order: Sequence[int]) -> list[int]:
-    return sorted(range(len(order)), key=order.__getitem__)
+def _inverse(order: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
 def transpose(x: Tensor, /, *axes: Any) -> Tensor:
@@ -271,7 +270,7 @@ def swapaxes(x: Tensor, /, axis1: int, axis2: int) -> Tensor:
     first, second = (axis_of("swapaxes", axis, x.shape) for axis in (axis1, axis2))
     order = list(range(x.ndim))
     order[first], order[second] = second, first
-    return permute_dims(x, order)
+    return _permute(x, axes=tuple(order))
 
 
 @answers_torch
@@ -419,7 +418,7 @@ def moveaxis(
     order = [axis for axis in range(x.ndim) if axis not in sources]
     for place, axis in sorted(zip(places, sources, strict=True)):
         order.insert(place, axis)
-    return permute_dims(x, order)
+    return _permute(x, axes=tuple(order))
 
 
 @answers_torch
