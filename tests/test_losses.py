@@ -211,11 +211,15 @@ def test_sure_logits_and_infinite_log_probabilities():
     assert log_p.grad.tolist() == [[-1, 0], [0, 0]]
 
 
-def test_a_target_of_probability_0_counts_nothing():
-    log_p = tensor([-np.inf, 0.0], requires_grad=True)
-    loss = F.kl_div(log_p, [0.0, 1.0], "sum")
+@pytest.mark.parametrize("log_target", [False, True])
+@pytest.mark.parametrize("impossible", [-np.inf, -1.0, np.inf])
+def test_a_target_of_probability_0_counts_nothing(impossible, log_target):
+    log_p = tensor([impossible, 0.0], requires_grad=True)
+    target = tensor([-np.inf, 0.0] if log_target else [0.0, 1.0], requires_grad=log_target)
+    loss = F.kl_div(log_p, target, "sum", log_target)
     loss.backward()
     assert (loss.item(), log_p.grad.tolist()) == (0, [0, -1])
+    assert not log_target or target.grad.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -532,7 +532,9 @@ def kl_div(log_p: Tensor, target: Any, reduction: str = "mean", log_target: bool
     """
     log_p, target = _pair("kl_div", log_p, target, reduction, "batchmean")
     if log_target:
-        terms = absorb(exp(target), target - log_p)
+        q = exp(target)
+        never = equal(q, 0)
+        terms = q * (where(never, 0, target) - where(never, 0, log_p))
     else:
         terms = xlogy(target, target) - absorb(target, log_p)
     if reduction == "batchmean":
