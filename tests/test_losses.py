@@ -83,6 +83,32 @@ def test_the_factors_of_a_loss_are_buffers(kind, name):
     assert kind().state_dict() == {}
 
 
+WEIGHTED = {
+    "ce": (lambda w: nn.CrossEntropyLoss(w), np.array([1, 3, 0])),
+    "ce of probabilities": (lambda w: nn.CrossEntropyLoss(w), SHARES),
+    "nll": (lambda w: nn.NLLLoss(w), np.array([1, 3, 0])),
+    "bce of probabilities": (lambda w: nn.BCELoss(w), SHARES),
+    "bce": (lambda w: nn.BCEWithLogitsLoss(w, pos_weight=w), SHARES),
+    "bce by a function": (
+        lambda w: lambda x, t: F.binary_cross_entropy_with_logits(x, t, w, pos_weight=w),
+        SHARES,
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("of", [np.asarray, tensor], ids=["array", "tensor"])
+@pytest.mark.parametrize(("criterion", "target"), WEIGHTED.values(), ids=WEIGHTED)
+def test_weights_widen_no_loss(criterion, target, of, dtype):
+    target = target.astype(dtype) if target.dtype.kind == "f" else target
+    x = tensor(SHARES.astype(dtype), requires_grad=True)
+    loss = criterion(of(WEIGHT))(x, target)
+    loss.backward()
+    assert loss.dtype == x.grad.dtype == dtype
+    exact = criterion(WEIGHT)(tensor(SHARES), target)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-2 if dtype == np.float16 else 1e-5)
+
+
 # As PyTorch has them: minigrad's module, PyTorch's name of it, target, options
 
 REDUCTIONS = ("none", "sum", "mean")
