@@ -1,8 +1,9 @@
-"""Errors in words: the op, its inputs, the offending axis; the name that was meant."""
+"""Errors in words: the op, its inputs, the offending axis; what was meant."""
 
 import itertools
 import re
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, NoReturn
 
 import numpy as np
@@ -141,4 +142,14 @@ def require_alike(what: str, new: Any, old: Any, devices: bool = True) -> None:
         raise ValueError(
             f"{what} must stay {old.dtype} {old.shape} on {old.device}; "
             f"got {new.dtype} {new.shape} on {new.device}"
+        )
+
+
+def require_argnums(name: str, argnums: Any) -> None:
+    """Raise TypeError for argnums that are no integers, such as the point to differentiate at."""
+    given = argnums if isinstance(argnums, Sequence) else [argnums]
+    if not all(isinstance(i, Integral) for i in given):
+        raise TypeError(
+            f"{name}: argnums must be integers, got {type(argnums).__name__}; call what comes back "
+            f"with the arguments of f: mg.{name}(f)(x)"
         )

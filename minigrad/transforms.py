@@ -8,11 +8,10 @@ outputs are trees of tensors (`minigrad.trees`); NumPy arrays and Python floats 
 
 from collections.abc import Sequence
 from functools import wraps
-from operator import index
 from typing import Any
 
 from .engine import Tensor
-from .messages import require_alike
+from .messages import require_alike, require_argnums
 from .ops.creation import arange, astype, ones_like, zeros, zeros_like
 from .ops.shape import reshape, stack
 from .runs import Function, Run
@@ -20,19 +19,20 @@ from .runs import Function, Run
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 
-def _require_function(name: str, f: Any) -> None:
+def _require_function(name: str, f: Any, argnums: Any) -> None:
     if not callable(f):
         raise TypeError(
             f"{name}: expected a function, got {type(f).__name__}; mg.autograd.grad takes tensors"
         )
+    require_argnums(name, argnums)
 
 
 def _positions(name: str, argnums: int | Sequence[int], count: int) -> list[int]:
     """Return argnums as positions from 0; IndexError where there is no such argument."""
     if not count:
         raise TypeError(f"{name}: pass what to differentiate by as positional arguments")
-    given = list(argnums) if isinstance(argnums, Sequence) else [argnums]
-    positions = [index(i) + (count if i < 0 else 0) for i in given]
+    given = argnums if isinstance(argnums, Sequence) else [argnums]
+    positions = [i + (count if i < 0 else 0) for i in given]
     if not all(0 <= i < count for i in positions) or len(set(positions)) < len(positions):
         raise IndexError(
             f"{name}: argnums must name different ones of the {count} positional arguments, "
@@ -51,6 +51,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
     which f is recorded all the same. TypeError for inputs that are not floating and for results
     that are no tensor, ValueError for results of another shape.
     """
+    _require_function("grad", f, argnums)
     both = value_and_grad(f, argnums, has_aux)
 
     @wraps(f, updated=())
@@ -68,7 +69,7 @@ def value_and_grad(
 
     See `grad`.
     """
-    _require_function("grad", f)
+    _require_function("value_and_grad", f, argnums)
 
     @wraps(f, updated=())
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -130,7 +131,7 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     For each output, a tree like the inputs named by argnums, as `grad` has it, with the shapes
     output.shape + input.shape. One backward pass for each element of the outputs.
     """
-    _require_function("jacobian", f)
+    _require_function("jacobian", f, argnums)
 
     @wraps(f, updated=())
     def derivatives(*args: Any, **kwargs: Any) -> Any:
@@ -160,6 +161,7 @@ def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 
     For each output, a tree like the inputs of trees like the inputs.
     """
+    _require_function("hessian", f, argnums)
     return jacobian(jacobian(f, argnums), argnums)
 
 
@@ -170,8 +172,7 @@ def hvp(f: Function, xs: Any, vs: Any) -> Any:
     gradient, with vs as the cotangent, is enough.
     """
     args, vectors = _arguments("hvp", xs, vs)
-    gradient = grad(f, tuple(range(len(args))))
-    _, pull_back = vjp(gradient, *args)
+    _, pull_back = vjp(grad(f, tuple(range(len(args)))), *args)
     products = pull_back(tuple(vectors))
     return type(xs)(products) if type(xs) in (tuple, list) else products[0]
 

@@ -184,9 +184,19 @@ def test_traces_of_small_integers():
 @pytest.mark.parametrize("power", [-2, -1, 0, 1, 2, 7])
 def test_matrix_power(power):
     x = RNG.normal(size=(2, 3, 3))
-    found = mg.linalg.matrix_power(given := tensor(x), power)
+    found = mg.linalg.matrix_power(given := tensor(x, requires_grad=True), power)
     assert found is not given
-    np.testing.assert_allclose(found.numpy(), np.linalg.matrix_power(x, power), rtol=1e-11)
+    expected = np.linalg.matrix_power(x, power)
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-11)
+    found.sum().backward()
+    assert given.grad.numpy().any() == (power != 0)
+
+
+def test_a_matrix_that_is_not_finite_to_the_power_0():
+    x = tensor(np.full((2, 2), np.inf), requires_grad=True)
+    found = mg.linalg.matrix_power(x, 0)
+    found.sum().backward()
+    assert (found.tolist(), x.grad.tolist()) == ([[1, 0], [0, 1]], [[0, 0], [0, 0]])
 
 
 def test_cholesky_reads_the_triangle_that_it_gives():

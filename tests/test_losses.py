@@ -83,6 +83,32 @@ def test_the_factors_of_a_loss_are_buffers(kind, name):
     assert kind().state_dict() == {}
 
 
+WEIGHTED = {
+    "ce": (lambda w: nn.CrossEntropyLoss(w), np.array([1, 3, 0])),
+    "ce of probabilities": (lambda w: nn.CrossEntropyLoss(w), SHARES),
+    "nll": (lambda w: nn.NLLLoss(w), np.array([1, 3, 0])),
+    "bce of probabilities": (lambda w: nn.BCELoss(w), SHARES),
+    "bce": (lambda w: nn.BCEWithLogitsLoss(w, pos_weight=w), SHARES),
+    "bce by a function": (
+        lambda w: lambda x, t: F.binary_cross_entropy_with_logits(x, t, w, pos_weight=w),
+        SHARES,
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("of", [np.asarray, tensor], ids=["array", "tensor"])
+@pytest.mark.parametrize(("criterion", "target"), WEIGHTED.values(), ids=WEIGHTED)
+def test_weights_widen_no_loss(criterion, target, of, dtype):
+    target = target.astype(dtype) if target.dtype.kind == "f" else target
+    x = tensor(SHARES.astype(dtype), requires_grad=True)
+    loss = criterion(of(WEIGHT))(x, target)
+    loss.backward()
+    assert loss.dtype == x.grad.dtype == dtype
+    exact = criterion(WEIGHT)(tensor(SHARES), target)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-2 if dtype == np.float16 else 1e-5)
+
+
 # As PyTorch has them: minigrad's module, PyTorch's name of it, target, options
 
 REDUCTIONS = ("none", "sum", "mean")
@@ -211,11 +237,15 @@ def test_sure_logits_and_infinite_log_probabilities():
     assert log_p.grad.tolist() == [[-1, 0], [0, 0]]
 
 
-def test_a_target_of_probability_0_counts_nothing():
-    log_p = tensor([-np.inf, 0.0], requires_grad=True)
-    loss = F.kl_div(log_p, [0.0, 1.0], "sum")
+@pytest.mark.parametrize("log_target", [False, True])
+@pytest.mark.parametrize("impossible", [-np.inf, -1.0, np.inf])
+def test_a_target_of_probability_0_counts_nothing(impossible, log_target):
+    log_p = tensor([impossible, 0.0], requires_grad=True)
+    target = tensor([-np.inf, 0.0] if log_target else [0.0, 1.0], requires_grad=log_target)
+    loss = F.kl_div(log_p, target, "sum", log_target)
     loss.backward()
     assert (loss.item(), log_p.grad.tolist()) == (0, [0, -1])
+    assert not log_target or target.grad.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

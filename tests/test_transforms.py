@@ -636,7 +636,17 @@ ERRORS = {
     ),
     "argnums too small": (lambda: mg.jacobian(lambda x: x, -2)(floats()), IndexError, "got -2"),
     "argnums twice": (lambda: mg.grad(lambda x: x, (0, -1))(floats()), IndexError, "different"),
-    "argnums that are no position": (lambda: mg.grad(lambda x: x, "x")(floats()), TypeError, "str"),
+    "argnums that are no position": (lambda: mg.grad(lambda x: x, "x"), TypeError, "str"),
+    **{
+        f"{type(point).__name__} beside f, {transform.__name__}": (
+            functools.partial(transform, mg.sum, point),
+            TypeError,
+            f"^{transform.__name__}: argnums must be integers, got {type(point).__name__}; "
+            rf".*: mg\.{transform.__name__}\(f\)\(x\)$",
+        )
+        for transform in (mg.grad, mg.value_and_grad, mg.jacobian, mg.hessian)
+        for point in (mg.ones(2), np.ones(2), [1.0, 2.0], {"x": 1.0})
+    },
     "a cotangent of another shape": (
         lambda: mg.vjp(lambda x: x, floats())[1](number(1.0)),
         ValueError,

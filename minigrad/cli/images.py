@@ -19,7 +19,7 @@ from ..data import (
 from ..nn import Module
 from ..train import cnn, mlp
 from .common import Network
-from .parsing import Refusal, one_of
+from .parsing import Refusal, location, one_of
 
 DIGIT_CLASSES = tuple("0123456789")
 
@@ -48,6 +48,7 @@ def add_source_options(add: Callable[..., Any], default: str) -> None:
     )
     add(
         "--data-dir",
+        type=location,
         metavar="FOLDER",
         help="the folder with the four IDX files of mnist or fashion-mnist "
         "(default: downloaded once, into the user's cache folder)",

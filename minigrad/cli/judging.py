@@ -2,7 +2,7 @@
 
 import argparse
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..train import Trainer
 from .common import PARTS, add_backend_option, backend_named, percent
 from .images import ImageNetwork, add_source_options
 from .models import refuse_strangers, saved_network
-from .parsing import Refusal, complain, number, one_of, reason, whole
+from .parsing import Refusal, complain, location, number, one_of, reason, whole
 from .texts import TEMPERATURE, TextNetwork, add_text_option
 
 #: Settings that say which data are meant.
@@ -30,7 +30,7 @@ def add_commands(commands: Any) -> None:
         description="Measure the loss and the accuracy of a network that minigrad train saved.",
         epilog="example:\n  minigrad evaluate runs/digits/best.safetensors",
     )
-    evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
+    _add_checkpoint(evaluate.add_argument)
     add_source_options(evaluate.add_argument, "what it was trained on")
     add_text_option(evaluate.add_argument, "what it was trained on")
     add_backend_option(evaluate.add_argument)
@@ -50,9 +50,10 @@ def add_commands(commands: Any) -> None:
         "dark, so one with a light border is inverted.",
         epilog="example:\n  minigrad predict runs/digits/best.safetensors seven.png",
     )
-    predict.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
+    _add_checkpoint(predict.add_argument)
     predict.add_argument(
         "images",
+        type=location,
         metavar="IMAGE",
         nargs="+",
         help="PNG or any image file, or .npy (rows, columns) in [0, 1] or uint8",
@@ -65,7 +66,7 @@ def add_commands(commands: Any) -> None:
         description="Let a transformer or lstm that minigrad train saved go on with a text.",
         epilog='example:\n  minigrad generate runs/first/best.safetensors --prompt "ROMEO:"',
     )
-    generate.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of a run, or its folder")
+    _add_checkpoint(generate.add_argument)
     generate.add_argument(
         "--prompt",
         type=_prompt,
@@ -96,6 +97,11 @@ def add_commands(commands: Any) -> None:
     )
     add_backend_option(generate.add_argument)
     generate.set_defaults(run=_generate)
+
+
+def _add_checkpoint(add: Callable[..., Any]) -> None:
+    about = "a file of a run, or its folder"
+    add("checkpoint", type=location, metavar="CHECKPOINT", help=about)
 
 
 def _prompt(text: str) -> str:

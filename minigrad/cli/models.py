@@ -58,7 +58,7 @@ def read_checkpoint(path: str) -> tuple[Path, type[Network], dict[str, Any]]:
     file = Path(path) / LAST if Path(path).is_dir() else Path(path)
     try:
         state = load(file)
-    except ValueError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise Refusal(str(error).removeprefix("load: ")) from error
     about = state.get("about") if isinstance(state, dict) else None
     if isinstance(about, dict) and {"settings", "architecture"} <= set(about) and "model" in state:

@@ -57,6 +57,13 @@ def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
     return parse
 
 
+def location(text: str) -> str:
+    """Parse the path of a file or folder; "" would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got ''; the current folder is .")
+    return text
+
+
 def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     """Return a parser of whole numbers in a range, both ends included."""
 

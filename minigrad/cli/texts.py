@@ -9,7 +9,7 @@ from ..data import TensorDataset, Vocabulary, load_text, text_windows
 from ..nn import Module
 from ..train import CharacterModel, CharRNN, CharTransformer
 from .common import Network
-from .parsing import Refusal
+from .parsing import Refusal, location
 
 #: At the end of a run: how many texts, of how many characters, and how daring.
 SAMPLES, LENGTH, TEMPERATURE = 2, 250, 0.8
@@ -17,7 +17,8 @@ SAMPLES, LENGTH, TEMPERATURE = 2, 250, 0.8
 
 def add_text_option(add: Callable[..., Any], default: str) -> None:
     """Add --text."""
-    add("--text", metavar="FILE", help=f"a text file in UTF-8 (default: {default})")
+    about = f"a text file in UTF-8 (default: {default})"
+    add("--text", type=location, metavar="FILE", help=about)
 
 
 class TextNetwork(Network):
@@ -74,7 +75,7 @@ class TextNetwork(Network):
         if len(codes) <= block:
             raise Refusal(
                 f"a part of the text has {len(codes)} characters, which is no window of {block} "
-                "and the next one; take a longer text, or a smaller --block"
+                "and the next one; take a longer text, or train with a smaller --block"
             )
         # They overlap, so that most characters are predicted from far and from near.
         return text_windows(codes, block, stride=max(1, block // 4))

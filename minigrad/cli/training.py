@@ -26,7 +26,7 @@ from .common import PLACES, Network, add_backend_option, backend_named, percent,
 from .images import add_source_options
 from .info import versions
 from .models import DEFAULTS, MODELS, defaults_of, option, read_checkpoint, refuse_strangers
-from .parsing import Refusal, number, one_of, reason, whole, widths
+from .parsing import Refusal, location, number, one_of, reason, whole, widths
 from .texts import TextNetwork, add_text_option
 
 METRICS, PLOT = "metrics.json", "history.png"
@@ -184,6 +184,7 @@ def add_commands(commands: Any) -> None:
     )
     add(
         "--out",
+        type=location,
         metavar="FOLDER",
         help=f"where {', '.join(FILES[:-1])} go (default: a new folder in runs/)",
     )
@@ -412,8 +413,8 @@ def _fit(
     try:
         trainer.fit(loader, validation, epochs=settings["epochs"])
     except FloatingPointError as error:
-        what, _, _ = str(error).partition(";")
-        raise Refusal(f"{what}; lower --lr") from error
+        what, _, _ = str(error).partition(", at a learning rate")  # which the schedule has lowered
+        raise Refusal(f"{what}; lower --lr, which is {settings['lr']:g}") from error
     except KeyboardInterrupt as interruption:
         raise KeyboardInterrupt(_go_on(folder)) from interruption
     except (BrokenPipeError, BlockingIOError):

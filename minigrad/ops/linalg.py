@@ -941,7 +941,9 @@ def matrix_power(x: Tensor, n: int, /) -> Tensor:
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"matrix_power: expected square matrices, got shape {x.shape}")
     if n == 0:
-        return zeros_like(x) + eye(x.shape[-1], dtype=x.dtype, backend=x.backend)
+        # On the tape, with the derivative 0, also of what is not finite.
+        identity = eye(x.shape[-1], dtype=x.dtype, backend=x.backend)
+        return where(zeros_like(x, dtype=np.bool_), x, identity)
     base = x if n > 0 else inv(x)
     result = base
     for bit in f"{abs(n):b}"[1:]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..engine import Op, Tensor, apply
 from .activations import log_softmax
-from .creation import as_tensor, asarray, constant_like, ones_like
+from .creation import as_tensor, asarray, astype, constant_like, ones_like
 from .elementwise import absorb, elementwise, exp, sigmoid, where
 from .piecewise import clip, maximum
 from .predicates import equal, is_class
@@ -237,9 +237,10 @@ def cross_entropy(
     """Return -Σ target · log softmax(logits) over the classes.
 
     logits: (c,), (n, c) or (n, c, ...). target: integer labels of the shape without c, or class
-    probabilities of the shape of logits. weight: (c,), one factor a class. reduction: "none",
-    "sum" or "mean": over all rows, for labels weighted and without those equal to ignore_index;
-    0 where no row is left. ValueError for shapes that do not fit and labels outside [0, c).
+    probabilities of the shape of logits. weight: (c,), one factor a class; it widens no dtype.
+    reduction: "none", "sum" or "mean": over all rows, for labels weighted and without those equal
+    to ignore_index; 0 where no row is left. ValueError for shapes that do not fit and labels
+    outside [0, c).
     """
     _check_reduction("cross_entropy", reduction)
     logits, target, axis = _by_class("cross_entropy", "logits", logits, target, probabilities=True)
@@ -376,12 +377,23 @@ def _tensors(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     return prediction, target
 
 
+def _beside(prediction: Tensor, factors: Any, name: str) -> Tensor:
+    """Return factors as a tensor of the prediction's floating dtype, which the loss is to keep.
+
+    TypeError for complex numbers.
+    """
+    tensor = constant_like(factors, prediction)
+    require_reals(tensor, name=name)
+    if prediction.dtype.kind == tensor.dtype.kind == "f":
+        tensor = astype(tensor, prediction.dtype, copy=False)
+    return tensor
+
+
 def _class_weight(name: str, weight: Any, scores: Tensor, axis: int) -> Tensor | None:
     """Return the factors of the classes as a tensor; ValueError where there is not one for each."""
     if weight is None:
         return None
-    factors, classes = constant_like(weight, scores), scores.shape[axis]
-    require_reals(factors, name=name)
+    factors, classes = _beside(scores, weight, name), scores.shape[axis]
     if factors.shape != (classes,):
         raise ValueError(
             f"{name}: expected one weight for each of {classes} classes, got shape {factors.shape}"
@@ -532,7 +544,9 @@ def kl_div(log_p: Tensor, target: Any, reduction: str = "mean", log_target: bool
     """
     log_p, target = _pair("kl_div", log_p, target, reduction, "batchmean")
     if log_target:
-        terms = absorb(exp(target), target - log_p)
+        q = exp(target)
+        never = equal(q, 0)
+        terms = q * (where(never, 0, target) - where(never, 0, log_p))
     else:
         terms = xlogy(target, target) - absorb(target, log_p)
     if reduction == "batchmean":
@@ -576,7 +590,7 @@ def binary_cross_entropy(
 
     p: probabilities, ValueError outside [0, 1]; a logarithm counts as -100 below that. From logits,
     `binary_cross_entropy_with_logits` is exact. target: probabilities of p's shape. weight: factors
-    of the losses that broadcast to it. The mean of no losses is 0.
+    of the losses that broadcast to it and widen no dtype. The mean of no losses is 0.
     """
     name = "binary_cross_entropy"
     p, target = _pair(name, p, target, reduction)
@@ -638,8 +652,8 @@ def binary_cross_entropy_with_logits(
     """Return -target · log p - (1 - target) · log(1 - p) for p = sigmoid(logits), or mean or sum.
 
     target: probabilities of logits' shape. weight: factors of the losses, pos_weight: of the part
-    of target alone; both broadcast to that shape. The mean of no losses is 0. ValueError for shapes
-    that do not fit.
+    of target alone; both broadcast to that shape and widen no dtype. The mean of no losses is 0.
+    ValueError for shapes that do not fit.
     """
     name = "binary_cross_entropy_with_logits"
     logits, target = _pair(name, logits, target, reduction)
@@ -652,8 +666,7 @@ def _factors(name: str, what: str, values: Any, prediction: Tensor) -> Tensor | 
     """Return values as a tensor; ValueError unless they broadcast to the prediction's shape."""
     if values is None:
         return None
-    factors = constant_like(values, prediction)
-    require_reals(factors, name=name)
+    factors = _beside(prediction, values, name)
     pairs = zip(reversed(factors.shape), reversed(prediction.shape), strict=False)
     if factors.ndim > prediction.ndim or any(n not in (1, m) for n, m in pairs):
         raise ValueError(
