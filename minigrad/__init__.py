@@ -11,7 +11,7 @@ if (_checkout / "kernels" / "cpu").is_dir():
 import numpy as _np
 from numpy import e, inf, nan, newaxis, pi
 
-from . import autograd, backends, data, fft, linalg, nn, numpy_protocol, ops, optim, random
+from . import autograd, backends, fft, linalg, nn, numpy_protocol, ops, optim, random
 from .arrays import get_default_dtype, set_default_dtype
 from .backends import use_backend
 from .checks import GradcheckError, gradcheck
@@ -137,12 +137,12 @@ float16, float32, float64 = (_np.dtype(f"float{n}") for n in (16, 32, 64))
 complex64, complex128 = _np.dtype("complex64"), _np.dtype("complex128")
 
 if TYPE_CHECKING:
-    from . import train, viz
+    from . import data, train, viz
 else:  # out of sight of type checkers, for which it would give every name a type
 
     def __getattr__(name: str) -> object:
-        """Load `train` and `viz` on first use: they take a quarter of the time of importing."""
-        if name in ("train", "viz"):
+        """Load on first use what tensors and modules do without."""
+        if name in ("data", "train", "viz"):
             import importlib
 
             return importlib.import_module(f"{__name__}.{name}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -200,8 +200,7 @@ def use_backend(name: str) -> AbstractContextManager[Backend]:
     return restore()
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """Whether a backend can be used here; `reason` says why not, and what to install."""
 
     usable: bool

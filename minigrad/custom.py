@@ -78,7 +78,7 @@ def _default_dtype_is(dtype: Any) -> Iterator[None]:
         set_default_dtype(before)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Edge:
     """A place on the tape, as `record` reads it from a tensor."""
 
@@ -112,7 +112,7 @@ def _key(x: Tensor) -> tuple[int, int] | None:
     return None if x.node is None else (x.node.id, x.index)
 
 
-@dataclass(repr=False)
+@dataclass(eq=False, repr=False)
 class _Recomputation:
     """A call that is made again in backward. given: the values of its arguments, a tree, blanked.
 
@@ -201,7 +201,7 @@ def checkpoint(f: Function) -> Function:
     return checkpointed
 
 
-@dataclass(repr=False)
+@dataclass(eq=False, repr=False)
 class _CustomRule:
     """A call whose cotangents `vjp` gives. inputs: blanked; alike: tensors like the outputs."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -59,8 +60,8 @@ class Namespace(Strict):
         super().__init__(module, NAMES)
         if lenient:
             vars(self).update(bridges(module))
+        self._module = module
         self.linalg = Strict(module.linalg, LINALG_NAMES)
-        self.fft = Strict(module.fft, FFT_NAMES)
         #: scatter_add(x, key, values): x[key] += values, duplicates accumulated, x written
         self.scatter_add = scatter_add
         #: refuse(bad, values, what, error=ValueError): an error where bad is true, raised now or
@@ -69,6 +70,11 @@ class Namespace(Strict):
         #: whether bad values pass unnoticed instead of raising: an index out of range wraps
         #: around, a singular matrix is factorized
         self.lenient = lenient
+
+    @cached_property
+    def fft(self) -> Strict:
+        """Its transforms, loaded on first use as NumPy's are."""
+        return Strict(self._module.fft, FFT_NAMES)
 
 
 def bridges(module: ModuleType | Any) -> dict[str, Callable[..., Any]]:

@@ -92,7 +92,7 @@ def detect_anomaly() -> Iterator[None]:
         yield
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """What all calls of one op cost in one phase; bytes are those of the outputs."""
 
@@ -103,7 +103,7 @@ class Row:
     bytes: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Profile:
     """Calls, time and bytes by op and phase, and how often the host read from a tensor."""
 

@@ -26,7 +26,8 @@ def parameters_of(
     if (said := getattr(function, "parameters", None)) is not None:
         parameters: tuple[tuple[str, ...], str | None, tuple[str, ...], tuple[str, ...]] = said
         return parameters
-    function = inspect.unwrap(function)
+    if hasattr(function, "__wrapped__"):
+        function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
     if code is not None and not vars(function):  # nothing that says another signature
         names, end = code.co_varnames, code.co_argcount + code.co_kwonlyargcount

@@ -7,14 +7,12 @@ included, is a value.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Structure", "flatten"]
 
 
-@dataclass(frozen=True)
-class Structure:
+class Structure(NamedTuple):
     """What is left of a tree without its values.
 
     kind: the type of the container, None where a value stands. keys: positions, or the keys of a

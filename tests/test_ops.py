@@ -69,7 +69,10 @@ def expected(row, arrays, params):
 def assert_close(found, value, dtype, note="", backend="numpy"):
     precision = PRECISION.get(dtype, 0) * ROOM.get(backend, 1)
     assert np.shape(found) == np.shape(value), note
-    np.testing.assert_allclose(found, value, rtol=precision, atol=precision, err_msg=str(note))
+    bounds = dict(rtol=precision, atol=precision, equal_nan=True)
+    # The assertion applies the same rule and says where it fails, which takes 2.4 times as long.
+    if not np.allclose(found, value, **bounds):
+        np.testing.assert_allclose(found, value, **bounds, err_msg=str(note))
 
 
 def real_parts(ys):

@@ -22,6 +22,9 @@ print(importlib.util.find_spec("minigrad.kernels.cpu").origin)
 
 HEAVY = ["numba", "cupy", "matplotlib", "sklearn", "torch", "jax"]
 
+# What `import minigrad` leaves to the first use, with a name in each.
+LATER = {"data": "DataLoader", "train": "Trainer", "viz": "draw"}
+
 
 def python(code, *flags, cwd, path=()):
     env = {k: v for k, v in os.environ.items() if k != "MINIGRAD_BACKEND"}
@@ -107,5 +110,15 @@ def test_wheel_holds_every_source_and_data_file(wheel):
 
 
 def test_import_loads_nothing_heavy(wheel, tmp_path):
-    code = f"import sys, minigrad; print(*[m for m in {HEAVY} if m in sys.modules])"
+    waiting = [*HEAVY, *(f"minigrad.{name}" for name in LATER)]
+    code = f"import sys, minigrad; print(*[m for m in {waiting} if m in sys.modules])"
     assert python_with(wheel, code=code, cwd=tmp_path) == [""]
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_import_leaves_to_the_first_use_is_there(wheel, tmp_path, name):
+    imports = "import minigrad as mg", f"from minigrad import {name}"
+    used = f"print({name!r} in dir(mg), mg.{name}.{LATER[name]} is {name}.{LATER[name]})"
+    for lines in (imports, imports[::-1]):
+        code = "\n".join([*lines, used])
+        assert python_with(wheel, code=code, cwd=tmp_path) == ["True True"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 _BATCH = 3  # rows of the batch that is tried: an axis 0 of this length is the batch's
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One layer. path: its dotted name, "" for the module itself. parameters: those of its own.
 
     output_shape: (n, ...) with "n" for the batch axis, a tuple of such for several results, None

@@ -4,7 +4,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from operator import index
-from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from ..engine import Tensor
@@ -14,6 +13,9 @@ from .reductions import sum
 from .shape import as_tensors, diagonal, permute_dims, reshape, squeeze
 
 __all__ = ["einsum"]
+
+#: The letters; a number of an axis stands for the one at that place.
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 #: A tensor and the labels of its axes.
 Factor = tuple[Tensor, list[str]]
@@ -63,11 +65,10 @@ def _from_lists(*given: Any) -> tuple[str, tuple[Any, ...]]:
 
 
 def _spelled(labels: Sequence[Any]) -> str:
-    letters = ascii_uppercase + ascii_lowercase
     numbers = [label for label in labels if label is not Ellipsis]
-    if bad := [n for n in numbers if not 0 <= index(n) < len(letters)]:
-        raise ValueError(f"einsum: the numbers of axes lie in [0, {len(letters)}), got {bad[0]}")
-    return "".join(["..." if n is Ellipsis else letters[n] for n in labels])
+    if bad := [n for n in numbers if not 0 <= index(n) < len(_LETTERS)]:
+        raise ValueError(f"einsum: the numbers of axes lie in [0, {len(_LETTERS)}), got {bad[0]}")
+    return "".join(["..." if n is Ellipsis else _LETTERS[n] for n in labels])
 
 
 def _parsed(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[list[str]], list[str]]:
@@ -81,7 +82,7 @@ def _parsed(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[list[str]]
 
     def labels_of(term: str, unnamed: int) -> list[str]:
         before, _, after = term.partition("...")
-        if strange := {*before, *after} - {*ascii_letters}:
+        if strange := {*before, *after} - {*_LETTERS}:
             raise error(f"expected letters, '...', ',' and '->', got {min(strange)!r}")
         return [*before, *map(str, reversed(range(unnamed))), *after]
 
@@ -105,7 +106,7 @@ def _parsed(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[list[str]]
     for label in output:
         if output.count(label) > 1:
             raise error(f"the output has {label!r} more than once")
-        if label in ascii_letters and label not in named:
+        if label in _LETTERS and label not in named:
             raise error(f"no operand has the output's {label!r}")
     return terms, output
 
@@ -120,7 +121,7 @@ def _lengths(
             twin = labels.index(label)
             expected = lengths.get(label, 1) if twin == axis else x.shape[twin]
             if n != expected and (twin != axis or 1 not in (n, expected)):
-                name = repr(label if label in ascii_letters else "...")
+                name = repr(label if label in _LETTERS else "...")
                 raise ValueError(
                     f"einsum: axis {axis} of operand {i}, of shape {x.shape}, has length {n}, but "
                     f"{name} has {expected} before it in {subscripts!r}"
