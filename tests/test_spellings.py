@@ -1,11 +1,12 @@
-"""Names of other libraries: the error says what minigrad calls the thing."""
+"""Names and habits of other libraries: the error says what to write instead."""
 
 from operator import attrgetter
 
 import pytest
 
 import minigrad as mg
-from minigrad.spellings import FUNCTIONS
+from minigrad.nn import functional as F
+from minigrad.spellings import FUNCTIONS, METHODS
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -29,3 +30,69 @@ def test_functions_that_are_meant_exist(name):
 def test_what_the_error_says(ask, says):
     with pytest.raises(AttributeError, match=says):
         ask()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_to_be_written_for_a_method_runs(name):
+    x = mg.ones(2, backend="numpy")
+    with pytest.raises(AttributeError) as caught:
+        getattr(x, name)
+    assert str(caught.value) == (
+        f"'Tensor' object has no attribute {name!r}; in minigrad it is {METHODS[name]}"
+    )
+    if name != "cuda":  # which takes a GPU
+        exec(METHODS[name], {"mg": mg, "x": x, "y": mg.ones(2, backend="numpy"), "shape": (3,)})
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda x: x.view(-1), "it is x.reshape$"),
+        (lambda x: x.unsqueeze(0), "it is x.expand_dims$"),
+        (lambda x: x.det(), "it is mg.linalg.det$"),
+        (lambda x: x.masked_fill, "it is (x|mg).where$"),
+        (lambda x: x.shap, "^'Tensor' object has no attribute 'shap'$"),
+        (lambda x: x.__missing__, "has no attribute '__missing__'$"),
+    ],
+)
+def test_what_the_error_for_an_attribute_says(ask, says):
+    x = mg.ones(2)
+    with pytest.raises(AttributeError, match=says) as caught:
+        ask(x)
+    assert caught.value.obj is x  # by which Python finds the nearest name
+    assert not hasattr(x, caught.value.name)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: mg.zeros(2, 3),
+            r"zeros: expected one shape, as in mg.zeros\(\(2, 3\)\), .*got 2, 3$",
+        ),
+        (lambda: mg.ones(2, 3), r"ones: expected one shape, as in mg.ones\(\(2, 3\)\)"),
+        (lambda: mg.empty(2, 3), r"empty: expected one shape, as in mg.empty\(\(2, 3\)\)"),
+        (
+            lambda: mg.zeros((2, 3), mg.int8),
+            r"by keyword, as dtype=; got \(2, 3\), dtype\('int8'\)",
+        ),
+        (
+            lambda: mg.randint(10, (3,)),
+            r"randint: .* as in mg.randint\(0, 10, \(3,\)\); got 10 and \(3",
+        ),
+        (lambda: mg.randint(0.5), "randint: expected two bounds, then the shape"),
+        *(
+            (
+                lambda function=function: function(mg.ones((1, 2, 3, 4)), inplace=True),
+                f"^{function.__name__}: unexpected keyword 'inplace'; results are always new",
+            )
+            for function in (
+                *(F.elu, F.selu, F.celu, F.leaky_relu, F.hardtanh, F.relu6),
+                *(F.dropout, F.dropout1d, F.dropout2d),
+            )
+        ),
+    ],
+)
+def test_what_the_error_for_arguments_says(call, says):
+    with pytest.raises(TypeError, match=says):
+        call()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..engine import Op, Tensor
-from .axes import axis_of, reject_unknown
+from .axes import answers_torch, axis_of, reject_unknown
 from .creation import as_tensor, constant_like
 from .elementwise import abs, elementwise, exp, sigmoid, tanh, where
 from .fused import fused
@@ -127,6 +127,7 @@ def _elu_x(g: Tensor, x: Tensor, *, alpha: float, scale: float, rate: float) -> 
 _elu = elementwise("elu", _elu_forward, vjp=dict(x=fused("elu_backward", _elu_x)), floating=True)
 
 
+@answers_torch
 def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
     """x for x > 0, alpha · (exp(x) - 1) elsewhere, derivative alpha at 0; integers become floats.
 
@@ -135,6 +136,7 @@ def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
     return _elu(x, alpha=float(alpha), scale=1.0, rate=1.0)
 
 
+@answers_torch
 def selu(x: Any, /) -> Tensor:
     """1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1; integers become floats.
 
@@ -143,6 +145,7 @@ def selu(x: Any, /) -> Tensor:
     return _elu(x, alpha=1.6732632423543772, scale=1.0507009873554805, rate=1.0)
 
 
+@answers_torch
 def celu(x: Any, /, alpha: float = 1.0) -> Tensor:
     """x for x > 0, alpha · (exp(x / alpha) - 1) elsewhere; integers become floats.
 
@@ -164,6 +167,7 @@ _leaky_relu = elementwise(
 )
 
 
+@answers_torch
 def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
     """x for x > 0, negative_slope · x elsewhere, derivative that at 0; integers become floats."""
     return _leaky_relu(x, slope=float(negative_slope))
@@ -213,6 +217,7 @@ _hardtanh = elementwise(
 )
 
 
+@answers_torch
 def hardtanh(x: Any, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x limited to [min_val, max_val]; the derivative at a bound is 0, where that of `clip` is 1.
 
@@ -223,6 +228,7 @@ def hardtanh(x: Any, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     return _hardtanh(x, low=min_val, high=max_val)
 
 
+@answers_torch
 def relu6(x: Any, /) -> Tensor:
     """x limited to [0, 6]; the derivative at a bound is 0; integers become floats."""
     return _hardtanh(x, low=0, high=6)

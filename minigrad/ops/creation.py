@@ -1,8 +1,9 @@
 """Making tensors, and taking them from one dtype or backend to another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from operator import index
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 
@@ -263,6 +264,25 @@ def shape_of(shape: Any) -> tuple[int, ...]:
     return sizes
 
 
+P = ParamSpec("P")
+
+
+def _of_one_shape(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Let a function refuse lengths given one by one, and a dtype given by its place."""
+    name = function.__name__
+
+    @wraps(function)
+    def create(*args: P.args, **options: P.kwargs) -> Tensor:
+        if len(args) > 1:
+            raise TypeError(
+                f"{name}: expected one shape, as in mg.{name}((2, 3)), and the rest by keyword, as "
+                f"dtype=; got {', '.join(map(repr, args))}"
+            )
+        return function(*args, **options)
+
+    return create
+
+
 def _number(name: str, value: Any) -> Any:
     """Return a number, also one in a 0-d constant, as a Python number."""
     if isinstance(value, Tensor | np.ndarray) and not value.ndim:
@@ -289,6 +309,7 @@ def _create(
     return result.requires_grad_(requires_grad)
 
 
+@_of_one_shape
 def zeros(
     shape: Any,
     *,
@@ -302,6 +323,7 @@ def zeros(
     return _create(_zeros, params, device, requires_grad, backend)
 
 
+@_of_one_shape
 def empty(
     shape: Any,
     *,
@@ -314,6 +336,7 @@ def empty(
     return zeros(shape, dtype=dtype, device=device, requires_grad=requires_grad, backend=backend)
 
 
+@_of_one_shape
 def ones(
     shape: Any,
     *,

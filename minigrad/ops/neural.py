@@ -10,6 +10,7 @@ from ..engine import TABLE, Op, Tensor, apply
 from ..messages import did_you_mean
 from . import random
 from .activations import silu
+from .axes import answers_torch
 from .creation import as_tensor, asarray, astype, constant_like
 from .elementwise import relu, sigmoid, tanh, where
 from .fused import fused
@@ -273,6 +274,7 @@ _dropout = Op(
 """x by a mask of a shape that broadcasts to its own, drawn from a generator's state."""
 
 
+@answers_torch
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """Set each element to 0 with probability p and divide the others by 1 - p.
 
@@ -283,6 +285,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return _dropped("dropout", x, p, training, x.shape)
 
 
+@answers_torch
 def dropout1d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Set each channel of x, (n, channels, length) or (channels, length), to 0 with probability p.
 
@@ -298,6 +301,7 @@ def dropout1d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     return _dropped("dropout1d", x, p, training, (*x.shape[:-1], 1))
 
 
+@answers_torch
 def dropout2d(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Set each channel of x, (n, channels, height, width), to 0 with probability p.
 

@@ -307,6 +307,11 @@ def randint(
     """Return integers from [low, high), or from [0, low) with one bound. ValueError for none."""
     if high is None:
         low, high = 0, low
+    if not (hasattr(low, "__index__") and hasattr(high, "__index__")):
+        raise TypeError(
+            f"randint: expected two bounds, then the shape, as in mg.randint(0, 10, (3,)); got "
+            f"{low!r} and {high!r}"
+        )
     if low >= high:
         raise ValueError(f"randint: there is no integer in [{low}, {high})")
     sizes = shape_of(shape)
