@@ -74,13 +74,18 @@ def _walk(shape: tuple[int, ...], axis: tuple[int, ...], weights: tuple[int, ...
     )
 
 
-def _found(x: Array, axis: tuple[int, ...], *weights: Array | None) -> Walk | None:
-    """Return how to walk x and its weights; None where that or their dtype is not known here."""
+def _found(
+    x: Array, shape: tuple[int, ...] | None, axis: tuple[int, ...], *weights: Array | None
+) -> Walk | None:
+    """Return how to walk x, seen in a shape unless None, and its weights.
+
+    None where that or their dtype is not known here.
+    """
     given = [w for w in weights if w is not None]
     shapes = {w.shape for w in given} or {()}
     if x.dtype not in FLOATS or len(shapes) > 1 or any(w.dtype != x.dtype for w in given):
         return None
-    return _walk(x.shape, axis, shapes.pop())
+    return _walk(x.shape if shape is None else shape, axis, shapes.pop())
 
 
 def _two_axes(weights: Array | None, walk: Walk, dtype: Any, value: int) -> Array:
@@ -112,7 +117,11 @@ def _drawn(dtype: Any, n: int) -> Iterator[tuple[Any, Any, dict[str, Any], tuple
     for lengths, factors, axis in _NORMS:
         x = rng.normal(size=[i or n for i in lengths]).astype(dtype)
         weights = factors and rng.normal(size=[i or n for i in factors]).astype(dtype)
-        yield x, weights, {"axis": axis, "eps": 0.1}, x.sum(axis, keepdims=True).shape
+        params: dict[str, Any] = {"axis": axis, "eps": 0.1, "shape": None}
+        statistics = x.sum(axis, keepdims=True).shape
+        if x.ndim == 4:  # channels, to be seen as groups
+            params["shape"], x = x.shape, x.reshape(len(x), 2 * n, 9)
+        yield x, weights, params, statistics
 
 
 def _normalize_calls(dtype: Any, n: int) -> Iterator[Call]:
@@ -122,7 +131,7 @@ def _normalize_calls(dtype: Any, n: int) -> Iterator[Call]:
 
 def _rms_normalize_calls(dtype: Any, n: int) -> Iterator[Call]:
     for x, weights, params, _ in _drawn(dtype, n):
-        if 0 not in params["axis"]:
+        if 0 not in params["axis"] and params.pop("shape") is None:
             yield [x, weights], params
 
 
@@ -138,7 +147,7 @@ def _normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
 
 def _rms_normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
     for x, weights, params, shape in _drawn(dtype, n):
-        if 0 not in params["axis"]:
+        if 0 not in params["axis"] and params.pop("shape") is None:
             wanted = ("x",) if weights is None else ("x", "weight")
             g, square = np.cos(x), np.full(shape, 1.5, dtype)
             yield [g, None, x, weights, square], params | {"wanted": wanted}
@@ -152,8 +161,9 @@ def normalize(
     *,
     axis: tuple[int, ...],
     eps: float,
+    shape: tuple[int, ...] | None,
 ) -> Any:
-    """Return (x - mean) / √(var + eps) · weight + bias, mean and var.
+    """Return (x - mean) / √(var + eps) · weight + bias, mean and var, of x seen in a shape.
 
     mean and var are those over axis, where they have length 1. Declines dtypes other than float32
     and float64, axes on both sides of which others are kept, and a weight and a bias that differ in
@@ -161,7 +171,7 @@ def normalize(
     """
     if not _normalized_rows.pays(x.size):
         return NotImplemented
-    walk = _found(x, axis, weight, bias)
+    walk = _found(x, shape, axis, weight, bias)
     if walk is None:
         return NotImplemented
     weight, bias = _two_axes(weight, walk, x.dtype, 1), _two_axes(bias, walk, x.dtype, 0)
@@ -186,7 +196,7 @@ def rms_normalize(
     """
     if not _normalized_rows.pays(x.size):
         return NotImplemented
-    walk = _found(x, axis, weight)
+    walk = _found(x, None, axis, weight)
     if walk is None or walk.is_matrix:
         return NotImplemented
     weight, bias = _two_axes(weight, walk, x.dtype, 1), _two_axes(None, walk, x.dtype, 0)
@@ -210,6 +220,7 @@ def normalize_backward(
     bias_shape: tuple[int, ...] | None,
     axis: tuple[int, ...],
     eps: float,
+    shape: tuple[int, ...] | None,
     wanted: tuple[str, ...],
 ) -> Any:
     """Return those of dx, dweight and dbias that are wanted, as a tuple.
@@ -218,10 +229,11 @@ def normalize_backward(
     """
     if g_mean is not None or g_var is not None or not _rows_back.pays(x.size):
         return NotImplemented
-    shape = bias_shape if weight is None else weight.shape
-    if bias_shape not in (None, shape):
+    of_weights = bias_shape if weight is None else weight.shape
+    if bias_shape not in (None, of_weights):
         return NotImplemented
-    return _back(g_out, x, weight, mean, var, shape or (), axis, eps, wanted, centred=True)
+    shapes = x.shape if shape is None else shape, of_weights or ()
+    return _back(g_out, x, weight, mean, var, shapes, axis, eps, wanted, centred=True)
 
 
 @kernel(_rms_normalize_backward_calls)
@@ -239,8 +251,8 @@ def rms_normalize_backward(
     """Return those of dx and dweight that are wanted, as a tuple; declines as `normalize` does."""
     if g_square is not None or not _rows_back.pays(x.size):
         return NotImplemented
-    shape = () if weight is None else weight.shape
-    return _back(g_out, x, weight, square, square, shape, axis, eps, wanted, centred=False)
+    shapes = x.shape, () if weight is None else weight.shape
+    return _back(g_out, x, weight, square, square, shapes, axis, eps, wanted, centred=False)
 
 
 def _back(
@@ -249,16 +261,17 @@ def _back(
     weight: Array | None,
     mean: Array,
     var: Array,
-    shape: tuple[int, ...],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
     axis: tuple[int, ...],
     eps: float,
     wanted: tuple[str, ...],
     centred: bool,
 ) -> Any:
-    """Return the wanted gradients, those of weight and bias in their shape."""
-    walk = _found(x, axis, weight)
+    """Return the wanted gradients; shapes: in which x is seen, and of weight and bias."""
+    seen, shape = shapes
+    walk = _found(x, seen, axis, weight)
     if walk is not None and weight is None:
-        walk = _walk(x.shape, axis, shape)
+        walk = _walk(seen, axis, shape)
     if walk is None or g.dtype != x.dtype:
         return NotImplemented
     to_weights = wanted != ("x",)
