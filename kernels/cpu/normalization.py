@@ -13,7 +13,8 @@ and 0.9, (836, 1254) 0.8 and 0.8. Beside a copy of the bytes, at 4 million numbe
 backward: layer norm 1.3 and 1.4, RMS norm 1.2 and 1.4, batch norm of images 1.4 and 1.3, group norm
 1.3 and 1.15. What is above 1 is arithmetic on rows in cache, in whose time memory has nothing to
 do. It did not help to fetch the next row ahead, to store past the cache, or to sum numbers and
-squares in one pass.
+squares in one pass; nor, in batch norm of images, to take two or four channels at a time, to keep
+a channel's numbers together in a copy, or to sum the next plane in one loop with the squares.
 """
 
 import math
@@ -25,8 +26,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
+from .vectors import fetch
 
 BLOCK = 1024  # numbers that are summed in their own precision, and seen twice while in cache
+LINE = 64  # bytes that memory sends at a time
 SAMPLES = 64  # rows over which the gradients of weights are summed in their own precision
 STRIPE = 512  # columns that are one thread's work: of 64 in a row, memory gave half as much
 
@@ -329,11 +332,25 @@ def _normalized_rows(
                 out[0, row, j] = unit * weight[group, j] + bias[group, j]
         else:
             for i in range(planes):
+                _fetch_plane(out, i + 1, row)
                 for k in range(factors):
                     factor, shift = weight[group, k], bias[group, k]
                     for j in range(np.uint64(k * repeats), np.uint64((k + 1) * repeats)):
                         unit = ((x[i, row, j] - first) - offset) * inverse
                         out[i, row, j] = unit * factor + shift
+
+
+@jit()
+def _fetch_plane(x: Array, i: int, row: int) -> None:
+    """Fetch the first numbers of a plane of a row, if there is one, while the one before is read.
+
+    By itself the CPU reads ahead where memory goes on, which is elsewhere. Batch norm forward of
+    images of 7×7 and 14×14 takes 0.75 of the time on one thread and 0.9 on two, of 32×32 the same.
+    """
+    if i < len(x):
+        piece = x[i, row]
+        for j in range(0, min(len(piece), BLOCK), LINE // x.itemsize):
+            fetch(piece, np.uint64(j))
 
 
 @jit()
@@ -349,6 +366,7 @@ def moments(x: Array, row: int, centred: bool) -> tuple[Any, float, float]:
     first = x[0, row, 0] if centred and planes * length else real(0)
     total, squares, seen = 0.0, 0.0, 0
     for i in range(planes):
+        _fetch_plane(x, i + 1, row)
         for start in range(0, length, BLOCK):
             stop = min(start + BLOCK, length)
             size, part = stop - start, 0.0
