@@ -344,10 +344,11 @@ def _normalized_rows(
 def _fetch_plane(x: Array, i: int, row: int) -> None:
     """Fetch the first numbers of a plane of a row, if there is one, while the one before is read.
 
-    By itself the CPU reads ahead where memory goes on, which is elsewhere. Batch norm forward of
-    images of 7×7 and 14×14 takes 0.75 of the time on one thread and 0.9 on two, of 32×32 the same.
+    By itself the CPU reads ahead where memory goes on, which is elsewhere. Batch norm of images of
+    7×7 and 14×14 takes 0.75 of the time forward and 0.85 backward, on two threads 0.9 and 0.95; of
+    32×32 the same.
     """
-    if i < len(x):
+    if 0 <= i < len(x):
         piece = x[i, row]
         for j in range(0, min(len(piece), BLOCK), LINE // x.itemsize):
             fetch(piece, np.uint64(j))
@@ -449,6 +450,8 @@ def _rows_back(
                 for k in range(factors):
                     of_plain, of_unit = 0.0, 0.0
                     for i in range(planes):
+                        _fetch_plane(g, i + 1, row)
+                        _fetch_plane(x, i + 1, row)
                         for start in range(k * repeats, (k + 1) * repeats, BLOCK):
                             stop = min(start + BLOCK, (k + 1) * repeats)
                             a, b = _sums(g, x, i, row, start, stop, centre, inverse)
@@ -477,6 +480,7 @@ def _rows_back(
             elif dx.size:
                 for plane in range(planes):
                     i = planes - 1 - plane  # what was read last is in cache yet: 0.96 of the time
+                    _fetch_plane(dx, i - 1, row)
                     for k in range(factors):
                         factor = weight[group, k]
                         for j in range(np.uint64(k * repeats), np.uint64((k + 1) * repeats)):
