@@ -143,8 +143,7 @@ def kernel(
 
 def warmup() -> None:
     """Compile every kernel for float32 and float64, for one thread and for all of them."""
-    global _warming
-    _warming += 1
+    _warming.append(True)
     _here.warms = True
     try:
         for name, calls in CALLS.items():
@@ -153,7 +152,7 @@ def warmup() -> None:
                     TABLE[name](*arrays, **params)
     finally:
         _here.warms = False
-        _warming -= 1
+        _warming.pop()
 
 
 class _Here(threading.local):
@@ -163,8 +162,9 @@ class _Here(threading.local):
     placed = (-1, 0)
 
 
-# Threads that are in warmup, a number that is faster to look at than whether this one is.
-_warming = 0
+# One entry for each thread that is in warmup: faster to look at than whether this one is. A list,
+# since threads that add to a number at once may lose a step.
+_warming: list[bool] = []
 _here = _Here()
 
 
@@ -197,7 +197,7 @@ class Loop:
 
     def pays(self, work: int) -> bool:
         """Return whether so much work is done faster here than by NumPy."""
-        return work >= self.pays_from or (_warming > 0 and _warms())
+        return work >= self.pays_from or bool(_warming and _here.warms)
 
     def __call__(self, work: int, *args: Any) -> Any:
         """Run on ``args``: in parallel if ``work`` is large and no other thread is doing so."""

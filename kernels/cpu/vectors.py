@@ -5,8 +5,8 @@ array and stores again at every step, since it cannot know that no other array o
 and for fear of a lower clock it uses half of AVX-512's width. In a product of small matrices both
 cost more than half of the time. These functions say what is to be a vector: ``load`` and ``store``
 move WIDTH bytes of numbers, ``load_long`` LONG bytes, ``multiply_add`` multiplies them by one
-number and adds, ``maximum`` compares. A function that calls ``wide`` has the vectors that LLVM
-makes in it as wide as these.
+number and adds, ``maximum`` compares, ``fetch`` asks for what will be needed. A function that calls
+``wide`` has the vectors that LLVM makes in it as wide as these.
 """
 
 from collections.abc import Callable
@@ -59,6 +59,10 @@ def multiply_add(x: Any, vector: Any, total: Any) -> Any:
 def maximum(x: Any, y: Any) -> Any:
     """Return the greater number of each place, y's where one is nan."""
     return np.where(x > y, x, y)
+
+
+def fetch(array: Array, at: Any) -> None:
+    """Let the CPU begin to read the line of cache with the number of a flat array at a place."""
 
 
 def wide() -> None:
@@ -151,6 +155,21 @@ def _maximum(_: Any, x: Any, y: Any) -> Any:
 
 
 @intrinsic
+def _fetch(_: Any, array: Any, at: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = _pointer(context, builder, array, types.uint8, *args)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        to_write, to_every_cache, data = 0, 3, 1
+        flags = [ir.Constant(flag, value) for value in (to_write, to_every_cache, data)]
+        builder.call(function, [place, *flags])
+        return context.get_dummy_value()
+
+    return types.none(array, types.uint64), generate
+
+
+@intrinsic
 def _wide(_: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         # llvmlite's own `add` knows no attribute that has a value.
@@ -164,6 +183,14 @@ def _wide(_: Any) -> Any:
 def _wide_in_kernels() -> Callable[..., Any]:
     def implementation() -> Any:
         return _wide()
+
+    return implementation
+
+
+@overload(fetch)
+def _fetch_in_kernels(array: Any, at: Any) -> Callable[..., Any]:
+    def implementation(array: Any, at: Any) -> Any:
+        return _fetch(array, at)
 
     return implementation
 

@@ -52,6 +52,10 @@ def _fit(x: Array, axis: tuple[int, ...], *shapes: tuple[int, ...] | None) -> bo
     return all(s is None or (1,) * (x.ndim - len(s)) + s == row for s in shapes)
 
 
+def _seen(x: Array, shape: tuple[int, ...] | None) -> Array:
+    return x if shape is None else x.reshape(shape)
+
+
 def _shape(array: Array | None) -> tuple[int, ...] | None:
     return None if array is None else array.shape
 
@@ -77,16 +81,27 @@ def _drawn(dtype: Any, n: int) -> Iterator[tuple[Any, Any, dict[str, Any], tuple
     ):
         x = rng.normal(size=lengths).astype(dtype)
         weights = None if factors is None else rng.normal(size=factors).astype(dtype)
-        yield x, weights, {"axis": axis, "eps": 0.1}, x.sum(axis, keepdims=True).shape
+        params = {"axis": axis, "eps": 0.1, "shape": None}
+        yield x, weights, params, x.sum(axis, keepdims=True).shape
+
+
+def _grouped(dtype: Any, n: int) -> tuple[Any, dict[str, Any]]:
+    """Return channels and the params of their groups."""
+    n = min(n, 5)
+    x = np.random.default_rng(0).normal(size=(2, 2 * n, 9)).astype(dtype)
+    return x, {"axis": (2, 3), "eps": 0.1, "shape": (2, 2, n, 9)}
 
 
 def _normalize_calls(dtype: Any, n: int) -> Iterator[Call]:
     for x, weights, params, _ in _drawn(dtype, n):
         yield [x, weights, None if weights is None else weights[::-1].copy()], params
+    x, params = _grouped(dtype, n)
+    yield [x, None, None], params
 
 
 def _rms_normalize_calls(dtype: Any, n: int) -> Iterator[Call]:
     for x, weights, params, _ in _drawn(dtype, n):
+        del params["shape"]
         yield [x, weights], params
 
 
@@ -98,10 +113,15 @@ def _normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
                 bias_shape = None if weights is None else weights.shape
                 options = {"bias_shape": bias_shape, "wanted": wanted}
                 yield [g, None, None, x, weights, mean, var], params | options
+    x, params = _grouped(dtype, n)
+    mean, var = (np.full((2, 2, 1, 1), value, wide(dtype)) for value in (0.1, 1.5))
+    options = {"bias_shape": None, "wanted": ("x",)}
+    yield [np.cos(x), None, None, x, None, mean, var], params | options
 
 
 def _rms_normalize_backward_calls(dtype: Any, n: int) -> Iterator[Call]:
     for x, weights, params, shape in _drawn(dtype, n):
+        del params["shape"]
         wanted = ("x",) if weights is None else ("x", "weight")
         g, square = np.cos(x), np.full(shape, 1.5, wide(dtype))
         yield [g, None, x, weights, square], params | {"wanted": wanted}
@@ -116,14 +136,16 @@ def normalize(
     *,
     axis: tuple[int, ...],
     eps: float,
+    shape: tuple[int, ...] | None,
 ) -> Any:
     """Return (x - mean) / √(var + eps) · weight + bias, mean and var, over the last axes of x.
 
-    mean and var of float16 are float32. Declines other axes, rows of more than 4,096 numbers,
-    dtypes other than float16, float32 and float64, and a weight or a bias that does not have one
-    number for each of a row.
+    Those of x in that shape, unless it is None. mean and var of float16 are float32. Declines other
+    axes, rows of more than 4,096 numbers, dtypes other than float16, float32 and float64, and a
+    weight or a bias that does not have one number for each of a row.
     """
-    return _forward(device, "normalize", x, weight, bias, axis, eps)
+    found = _forward(device, "normalize", _seen(x, shape), weight, bias, axis, eps)
+    return found if found is NotImplemented else (found[0].reshape(x.shape), *found[1:])
 
 
 @kernel(_rms_normalize_calls)
@@ -182,6 +204,7 @@ def normalize_backward(
     bias_shape: tuple[int, ...] | None,
     axis: tuple[int, ...],
     eps: float,
+    shape: tuple[int, ...] | None,
     wanted: tuple[str, ...],
 ) -> Any:
     """Return those of dx, dweight and dbias that are wanted, as a tuple.
@@ -190,9 +213,9 @@ def normalize_backward(
     """
     if g_mean is not None or g_var is not None:
         return NotImplemented
-    shapes = _shape(weight), bias_shape
+    shapes, seen = (x.shape, _shape(weight), bias_shape), _seen(x, shape)
     return _backward(
-        device, "normalize_backward", g_out, x, weight, mean, var, shapes, axis, eps, wanted
+        device, "normalize_backward", g_out, seen, weight, mean, var, shapes, axis, eps, wanted
     )
 
 
@@ -212,7 +235,7 @@ def rms_normalize_backward(
     """Return those of dx and dweight that are wanted, as a tuple; declines as `normalize` does."""
     if g_square is not None:
         return NotImplemented
-    shapes = _shape(weight), None
+    shapes = x.shape, _shape(weight), None
     return _backward(
         device, "rms_normalize_backward", g_out, x, weight, None, square, shapes, axis, eps, wanted
     )
@@ -226,18 +249,18 @@ def _backward(
     weight: Array | None,
     mean: Array | None,
     var: Array,
-    shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None],
+    shapes: tuple[tuple[int, ...], tuple[int, ...] | None, tuple[int, ...] | None],
     axis: tuple[int, ...],
     eps: float,
     wanted: tuple[str, ...],
 ) -> Any:
-    """Return the wanted gradients; shapes: of weight and bias, None where there is none."""
+    """Return the wanted gradients; shapes: of dx, of weight and bias, None where there is none."""
     rows, dtype = _rows(x, axis, g, weight), x.dtype
-    if rows is None or not _fit(x, axis, *shapes):
+    if rows is None or not _fit(x, axis, *shapes[1:]):
         return NotImplemented
     if any(a is not None and a.dtype != wide(dtype) for a in (mean, var)):
         return NotImplemented
-    given = {"x": x.shape, "weight": shapes[0], "bias": shapes[1]}
+    given: dict[str, Any] = dict(zip(("x", "weight", "bias"), shapes, strict=True))
     found = {key: device.empty(given[key], dtype) for key in wanted}
     dweight, dbias = found.get("weight"), found.get("bias")
     most = max(MOST_BLOCKS_BACK, -(-rows.number // (rows.groups * SAMPLES)))

@@ -49,11 +49,20 @@ def _as_matrices(g: Tensor, x_ndim: int, y_ndim: int) -> Tensor:
     return expand_dims(g, -2) if x_ndim == 1 else g
 
 
+def _fitted(g: Tensor, wide: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    """Return g summed to one shape and seen in another; itself where that leaves it as it is.
+
+    Whoever keeps a view as a gradient copies it.
+    """
+    g = g if g.shape == wide else sum_to(g, wide)
+    return g if wide == shape else g.reshape(shape)
+
+
 def _matmul_x(g: Tensor, y: Tensor, x_shape: tuple[int, ...]) -> Tensor:
     g = _as_matrices(g, len(x_shape), y.ndim)
     y = conj_of(y)
     gx = g @ (y.mT if y.ndim > 1 else expand_dims(y, 0))
-    return sum_to(gx, (1, *x_shape) if len(x_shape) == 1 else x_shape).reshape(x_shape)
+    return _fitted(gx, (1, *x_shape) if len(x_shape) == 1 else x_shape, x_shape)
 
 
 def _matmul_y(g: Tensor, x: Tensor, y_shape: tuple[int, ...]) -> Tensor:
@@ -63,7 +72,7 @@ def _matmul_y(g: Tensor, x: Tensor, y_shape: tuple[int, ...]) -> Tensor:
         x, g = x.reshape((rows, x.shape[-1])), g.reshape((rows, g.shape[-1]))
     x = conj_of(x)
     gy = (x.mT if x.ndim > 1 else expand_dims(x, -1)) @ g
-    return sum_to(gy, (*y_shape, 1) if len(y_shape) == 1 else y_shape).reshape(y_shape)
+    return _fitted(gy, (*y_shape, 1) if len(y_shape) == 1 else y_shape, y_shape)
 
 
 matmul = Op(

@@ -71,17 +71,19 @@ def _normalize_forward(
     *,
     axis: tuple[int, ...],
     eps: float,
+    shape: tuple[int, ...] | None,
 ) -> tuple[Any, Any, Any]:
-    wide = widened(x)
+    wide = widened(x if shape is None else xp.reshape(x, shape))
     # Less the first value: a large common part costs no digits, and equal values give exactly 0.
-    key = tuple([slice(0, 1) if i in axis else slice(None) for i in range(x.ndim)])
+    key = tuple([slice(0, 1) if i in axis else slice(None) for i in range(wide.ndim)])
     first = wide[key] if x.size else 0
     deviation = wide - first
     offset = _mean(xp, deviation, axis)
     deviation -= offset
     var = _mean(xp, deviation * deviation, axis)
     deviation /= xp.sqrt(var + eps)
-    return _scaled(deviation, weight, bias, x), first + offset, var
+    out = _scaled(deviation, weight, bias, x)
+    return out if shape is None else xp.reshape(out, x.shape), first + offset, var
 
 
 def _normalize_back(
@@ -96,12 +98,16 @@ def _normalize_back(
     bias_shape: tuple[int, ...] | None,
     axis: tuple[int, ...],
     eps: float,
+    shape: tuple[int, ...] | None,
     wanted: tuple[str, ...],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """With s = √(var + eps) and unit = (x - mean) / s, a cotangent g of unit gives x
     (g - E g - unit · E(g · unit)) / s, where E is the mean over the axes: the last two come by way
     of mean and var, whose derivatives are 1 / n and 2 (x - mean) / n.
     """
+    whole = x.shape
+    if shape is not None:
+        x, g_out = reshape(x, shape), g_out if g_out is None else reshape(g_out, shape)
     deviation = astype(x, var.dtype, copy=False) - mean
     n, parts, dweight, dbias = _count(x.shape, axis), [], None, None
     if g_out is not None:
@@ -116,7 +122,8 @@ def _normalize_back(
         parts.append(spread(g_mean / n, x.shape, axis))
     if g_var is not None:
         parts.append(deviation * (g_var * (2 / n)))
-    return _total(parts, x.dtype), dweight, dbias
+    dx = _total(parts, x.dtype)
+    return dx if dx is None or shape is None else reshape(dx, whole), dweight, dbias
 
 
 def _average(g: Tensor, axis: tuple[int, ...]) -> Tensor:
@@ -124,7 +131,8 @@ def _average(g: Tensor, axis: tuple[int, ...]) -> Tensor:
 
 
 #: (x - mean) / √(var + eps) · weight + bias, mean and var: those over axis, where they have length
-#: 1, the variance over n. weight and bias broadcast to x.
+#: 1, the variance over n. weight and bias broadcast to x, which is seen in a shape, unless None,
+#: here and not by `reshape`, from which its gradient would come as a view, to be copied.
 _normalize = Op(
     "normalize",
     _normalize_forward,
@@ -198,7 +206,8 @@ def layer_norm(
     Statistics of float16 are float32. Ba et al., "Layer normalization" (2016).
     """
     x, axis, factors = _last_axes("layer_norm", x, normalized_shape, weight=weight, bias=bias)
-    out: Tensor = apply(_normalize, (x, *factors), {"axis": axis, "eps": float(eps)})[0]
+    params = {"axis": axis, "eps": float(eps), "shape": None}
+    out: Tensor = apply(_normalize, (x, *factors), params)[0]
     return out
 
 
@@ -267,10 +276,9 @@ def group_norm(
             f"shape {x.shape}"
         )
     groups = (num_groups, channels // num_groups)
-    grouped = reshape(x, (n, *groups, *rest))
     factors = [f if f is None else reshape(f, groups + (1,) * len(rest)) for f in factors]
-    params = {"axis": tuple(range(2, grouped.ndim)), "eps": float(eps)}
-    out: Tensor = reshape(apply(_normalize, (grouped, *factors), params)[0], x.shape)
+    params = {"axis": tuple(range(2, x.ndim + 1)), "eps": float(eps), "shape": (n, *groups, *rest)}
+    out: Tensor = apply(_normalize, (x, *factors), params)[0]
     return out
 
 
@@ -321,7 +329,7 @@ def batch_norm(
             "batch_norm: in training, a channel needs more than one value; got x of shape "
             f"{x.shape}: use a larger batch, drop the last one or call eval()"
         )
-    params = {"axis": axis, "eps": float(eps)}
+    params = {"axis": axis, "eps": float(eps), "shape": None}
     normalized: tuple[Tensor, Tensor, Tensor] = apply(_normalize, (x, weight, bias), params)
     if count:
         with no_grad():

@@ -55,6 +55,24 @@ def test_threads_are_kept_off_the_core_that_starts_them(two_faced, monkeypatch):
     assert len(kept) == 2  # there are fewer cores than threads
 
 
+def test_threads_that_warm_up_at_once_all_do_and_then_none(monkeypatch):
+    both, seen = threading.Barrier(2), []
+
+    def kernel(x):
+        both.wait()
+        seen.append(compiler._warms())
+
+    monkeypatch.setattr(compiler, "TABLE", {"kernel": kernel})
+    monkeypatch.setattr(compiler, "CALLS", {"kernel": lambda dtype, n: [([dtype], {})]})
+    other = threading.Thread(target=cpu.warmup)
+    other.start()
+    cpu.warmup()
+    other.join()
+    assert seen == [True] * 4
+    assert not compiler._warming
+    assert not compiler._warms()
+
+
 def test_a_loop_that_fails_lets_the_next_be_parallel(two_faced, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(two_faced, "parallel", lambda: 1 / 0)

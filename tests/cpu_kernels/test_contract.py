@@ -36,12 +36,15 @@ from contract import (
     needs_compiler,
     numba,
     python,
+    random,
     referenced,
     written,
 )
 
 import minigrad as mg
+from minigrad.engine import TABLE
 from minigrad.nn import CrossEntropyLoss
+from minigrad.nn import functional as F
 from minigrad.optim import Adam
 from minigrad.plans import parameters_of
 from minigrad.train import mlp
@@ -114,6 +117,37 @@ def test_what_may_be_a_gradient_of_the_largest_input_is_no_view(name):
         for array in as_tuple(called(name, arrays, params)):
             if getattr(array, "dtype", None) == np.float32 and array.size >= largest:
                 assert array.base is None
+
+
+IMAGES = (3, 4, 6, 6)
+#: what models are made of, on inputs of these shapes
+PARTS_OF_MODELS = {
+    "linear": (F.linear, (9, 4, 5), (3, 5), (3,)),
+    "linear, of weights": (F.linear, (2, 5), (3, 5), (3,)),
+    "matmul": (mg.matmul, (9, 4, 5), (5, 3)),
+    "matmul, of weights": (mg.matmul, (2, 5), (5, 3)),
+    "conv2d": (F.conv2d, IMAGES, (2, 4, 3, 3), (2,)),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 2), IMAGES),
+    "softmax": (lambda x: F.softmax(x, axis=1), IMAGES),
+    "layer_norm": (lambda x, *weights: F.layer_norm(x, 5, *weights), (9, 4, 5), (5,), (5,)),
+    "rms_norm": (lambda x, weight: F.rms_norm(x, 5, weight), (9, 4, 5), (5,)),
+    "group_norm": (lambda x, *weights: F.group_norm(x, 2, *weights), IMAGES, (4,), (4,)),
+    "batch_norm": (lambda x: F.batch_norm(x, None, None, training=True), IMAGES),
+    "attention": (F.scaled_dot_product_attention, *[(2, 3, 4, 5)] * 3),
+}
+
+
+@pytest.mark.parametrize("name", PARTS_OF_MODELS)
+def test_nothing_is_copied_to_keep_the_gradient_of_the_largest_input(name, monkeypatch):
+    # As above, but a function may rearrange what its kernel returned.
+    f, *shapes = PARTS_OF_MODELS[name]
+    copied, copy = [], TABLE["copy"]
+    monkeypatch.setitem(TABLE, "copy", lambda g: copied.append(g.size) or copy(g))
+    with mg.use_backend("numba"):
+        xs = [mg.tensor(random(*s, seed=i), requires_grad=True) for i, s in enumerate(shapes)]
+        y = f(*xs)
+        y.backward(mg.tensor(random(*y.shape)))
+    assert max(copied, default=0) < max(x.size for x in xs)
 
 
 @kernels

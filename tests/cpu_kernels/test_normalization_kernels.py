@@ -43,7 +43,11 @@ each_norm = pytest.mark.parametrize("norm", NORMS)
 def normalize_call(norm, dtype):
     shape, factors, axis = NORMS[norm]
     arrays = [random(*s, seed=i, dtype=dtype) for i, s in enumerate((shape, factors, factors))]
-    return arrays, dict(axis=axis, eps=1e-3)
+    return arrays, dict(axis=axis, eps=1e-3, shape=None)
+
+
+def of_rms(params):
+    return {name: params[name] for name in ("axis", "eps")}
 
 
 def backward_call(norm, dtype, wanted=("x", "weight", "bias")):
@@ -55,6 +59,7 @@ def backward_call(norm, dtype, wanted=("x", "weight", "bias")):
 
 def rms_backward_call(norm, dtype):
     (x, weight, _), params = normalize_call(norm, dtype)
+    params = of_rms(params)
     _, square = referenced("rms_normalize", [x, weight], params)
     arrays = [random(*x.shape, seed=5, dtype=dtype), None, x, weight, square]
     return arrays, dict(wanted=("x", "weight")) | params
@@ -68,6 +73,7 @@ def test_every_norm_forward(norm, dtype):
         found = computed("normalize", arrays, params)
         assert_same(found, referenced("normalize", arrays, params), 2 * TOLERANCE[dtype])
     if "batch of" not in norm:
+        params = of_rms(params)
         found = computed("rms_normalize", [x, weight], params)
         assert_same(found, referenced("rms_normalize", [x, weight], params), 2 * TOLERANCE[dtype])
 
@@ -146,7 +152,25 @@ UNKNOWN = [
 @pytest.mark.parametrize(("shape", "factors", "axis"), UNKNOWN, ids=str)
 def test_axes_and_weights_of_no_usual_norm_are_left_to_the_reference(shape, factors, axis):
     x, weight = random(*shape), random(*factors)
-    assert_declines("normalize", [x, weight, weight], dict(axis=axis, eps=0.1))
+    assert_declines("normalize", [x, weight, weight], dict(axis=axis, eps=0.1, shape=None))
+
+
+@floats
+@pytest.mark.parametrize("norm", ["group", "group of long rows"])
+def test_groups_of_channels_are_those_of_the_grouped_array(norm, dtype):
+    (g, *no, x, weight, mean, var), params = backward_call(norm, dtype)
+    merged = (x.shape[0], -1, x.shape[3])
+    seen = params | {"shape": x.shape}
+    found = computed("normalize_backward", [g, *no, x, weight, mean, var], params)
+    arrays = [g.reshape(merged), *no, x.reshape(merged), weight, mean, var]
+    dx, *others = computed("normalize_backward", arrays, seen)
+    assert bits_of([dx, *others]) == bits_of(found)
+    assert dx.shape == arrays[0].shape
+    of_forward = {name: seen[name] for name in ("axis", "eps", "shape")}
+    out, *others = computed("normalize", [arrays[3], weight, None], of_forward)
+    found = computed("normalize", [x, weight, None], of_forward | {"shape": None})
+    assert bits_of([out, *others]) == bits_of(found)
+    assert out.shape == arrays[0].shape
 
 
 @floats
@@ -181,11 +205,14 @@ def test_what_is_not_finite_breaks_its_own_row_alone(norm, broken, dtype):
     for place in (0, x.size // 2):
         x = x.copy()
         x.flat[place] = broken
-        for name, arrays in (("normalize", [x, weight, bias]), ("rms_normalize", [x, weight])):
+        for name, arrays, its in (
+            ("normalize", [x, weight, bias], params),
+            ("rms_normalize", [x, weight], of_rms(params)),
+        ):
             with np.errstate(all="ignore"):
-                found = computed(name, arrays, params)
+                found = computed(name, arrays, its)
             if found is not None:
-                assert_same(found, referenced(name, arrays, params), TOLERANCE[dtype])
+                assert_same(found, referenced(name, arrays, its), TOLERANCE[dtype])
 
 
 @floats
@@ -221,7 +248,7 @@ def test_the_gradient_of_the_bias_of_many_rows_is_exact(dtype):
     for shape, axis in (((n, 2), (1,)), ((n, 2), (0,))):
         rows = tuple(1 if i in axis else k for i, k in enumerate(shape))
         arrays = [g, None, None, g, None, np.zeros(rows, dtype), np.ones(rows, dtype)]
-        params = dict(bias_shape=(2,), axis=axis, eps=0.0, wanted=("bias",))
+        params = dict(bias_shape=(2,), axis=axis, eps=0.0, shape=None, wanted=("bias",))
         (dbias,) = computed("normalize_backward", arrays, params)
         np.testing.assert_allclose(dbias, n * np.float64(dtype(1.1)), rtol=TOLERANCE[dtype])
 

@@ -6,7 +6,8 @@ from test_gpu_contract import assert_same, computed, floats, numbers, referenced
 
 import minigrad as mg
 
-PARAMS = {"axis": (1,), "eps": 1e-5}
+RMS = {"axis": (1,), "eps": 1e-5}
+PARAMS = {**RMS, "shape": None}
 
 
 @floats
@@ -24,11 +25,11 @@ PARAMS = {"axis": (1,), "eps": 1e-5}
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", ["normalize", "rms_normalize"])
-def test_extremes_are_as_in_the_reference(name, row, dtype, emulated):
+@pytest.mark.parametrize(("name", "params"), [("normalize", PARAMS), ("rms_normalize", RMS)])
+def test_extremes_are_as_in_the_reference(name, params, row, dtype, emulated):
     arrays = [numbers([row, [0.5, 1.0, 2.0]], dtype)]
-    found = computed(emulated, name, arrays, PARAMS)
-    assert_same(found, referenced(name, arrays, PARAMS), dtype)
+    found = computed(emulated, name, arrays, params)
+    assert_same(found, referenced(name, arrays, params), dtype)
 
 
 def test_addresses_without_vectors_give_the_same_bits(emulated):
@@ -52,7 +53,7 @@ def test_addresses_without_vectors_give_the_same_bits(emulated):
 def test_declines(shape, axis, weights, emulated):
     x = np.ones(shape, np.float32)
     weight = None if weights is None else np.ones(weights, np.float32)
-    params = {"axis": axis, "eps": 0.1}
+    params = {"axis": axis, "eps": 0.1, "shape": None}
     assert computed(emulated, "normalize", [x, weight, None], params) is None
 
 

@@ -8,9 +8,11 @@ from minigrad.engine import TABLE
 from .rows import *
 
 
-def reference_normalize(x, weight=1, bias=0, *, axis, eps):
-    mean, var = x.mean(axis, keepdims=True), x.var(axis, keepdims=True)
-    return (x - mean) / np.sqrt(var + eps) * weight + bias, mean, var
+def reference_normalize(x, weight=1, bias=0, *, axis, eps, shape=None):
+    seen = x.reshape(shape or x.shape)
+    mean, var = seen.mean(axis, keepdims=True), seen.var(axis, keepdims=True)
+    out = (seen - mean) / np.sqrt(var + eps) * weight + bias
+    return out.reshape(x.shape), mean, var
 
 
 def reference_rms(x, weight=1, *, axis, eps):
@@ -59,6 +61,12 @@ def with_square(dtype):
 
 
 EPS = 0.1
+
+
+def along(axis, eps=EPS, shape=None):
+    return {"axis": axis, "eps": eps, "shape": shape}
+
+
 X, SCALE = Reals((2, 3)), Reals((3,), POSITIVE)
 
 NORMALIZATION = {
@@ -66,17 +74,16 @@ NORMALIZATION = {
         TABLE["normalize"],
         reference_normalize,
         (
-            Case((X,), {"axis": (1,), "eps": EPS}),
-            Case((X, SCALE, Reals((3,))), {"axis": (1,), "eps": EPS}),
-            Case((Reals((2, 2, 3)), Reals((2, 3)), Reals((2, 3))), {"axis": (1, 2), "eps": EPS}),
-            Case((Reals((3, 2, 2)), Reals((2, 1)), Reals((2, 1))), {"axis": (0, 2), "eps": EPS}),
-            Case((Reals((2, 2, 1, 2)), Reals((2, 1, 1))), {"axis": (2, 3), "eps": EPS}),
-            Case((Reals((0, 3)), SCALE, Reals((3,))), {"axis": (1,), "eps": EPS}),
+            Case((X,), along((1,))),
+            Case((X, SCALE, Reals((3,))), along((1,))),
+            Case((Reals((2, 2, 3)), Reals((2, 3)), Reals((2, 3))), along((1, 2))),
+            Case((Reals((3, 2, 2)), Reals((2, 1)), Reals((2, 1))), along((0, 2))),
+            Case((Reals((2, 2, 1, 2)), Reals((2, 1, 1))), along((2, 3))),
+            Case((Reals((1, 4, 2)), *[Reals((2, 2, 1))] * 2), along((2, 3), shape=(1, 2, 2, 2))),
+            Case((Reals((0, 3)), SCALE, Reals((3,))), along((1,))),
         ),
         result=with_statistics,
-        kinks=(
-            Kink(([[2.0, 2.0], [1e4, 1e4]],), ([[0.5, 0.5]] * 2,), {"axis": (1,), "eps": 1e-5}),
-        ),
+        kinks=(Kink(([[2.0, 2.0], [1e4, 1e4]],), ([[0.5, 0.5]] * 2,), along((1,), eps=1e-5)),),
     ),
     "rms_normalize": Row(
         TABLE["rms_normalize"],
