@@ -99,12 +99,13 @@ WEIGHTED = {
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("of", [np.asarray, tensor], ids=["array", "tensor"])
 @pytest.mark.parametrize(("criterion", "target"), WEIGHTED.values(), ids=WEIGHTED)
-def test_weights_widen_no_loss(criterion, target, of, dtype):
+def test_weights_make_no_loss_float64(criterion, target, of, dtype):
     target = target.astype(dtype) if target.dtype.kind == "f" else target
     x = tensor(SHARES.astype(dtype), requires_grad=True)
     loss = criterion(of(WEIGHT))(x, target)
     loss.backward()
-    assert loss.dtype == x.grad.dtype == dtype
+    assert x.grad.dtype == dtype
+    assert (loss.dtype == np.float64) == (dtype == np.float64)
     exact = criterion(WEIGHT)(tensor(SHARES), target)
     assert loss.item() == pytest.approx(exact.item(), rel=1e-2 if dtype == np.float16 else 1e-5)
 
@@ -214,7 +215,8 @@ def test_the_ends_of_the_range(dtype):
     x = tensor(far, requires_grad=True)
     loss = F.binary_cross_entropy_with_logits(x, target, reduction="none")
     loss.backward(np.ones(4, dtype))
-    assert loss.dtype == x.grad.dtype == dtype
+    assert x.grad.dtype == dtype
+    assert (loss.dtype == np.float64) == (dtype == np.float64)
     assert loss.tolist() == np.array([0, 0, 1e4, 1e4], dtype).tolist()
     assert x.grad.tolist() == [0, 0, -1, 1]
     for function in (F.l1_loss, F.smooth_l1_loss, F.huber_loss):

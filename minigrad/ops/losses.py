@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Op, Tensor, apply
+from ..promotion import common_dtype
 from .activations import log_softmax
 from .creation import as_tensor, asarray, astype, constant_like, ones_like
 from .elementwise import absorb, elementwise, exp, sigmoid, where
@@ -237,16 +238,15 @@ def cross_entropy(
     """Return -Σ target · log softmax(logits) over the classes.
 
     logits: (c,), (n, c) or (n, c, ...). target: integer labels of the shape without c, or class
-    probabilities of the shape of logits. weight: (c,), one factor a class; it widens no dtype.
-    reduction: "none", "sum" or "mean": over all rows, for labels weighted and without those equal
-    to ignore_index; 0 where no row is left. ValueError for shapes that do not fit and labels
-    outside [0, c).
+    probabilities of the shape of logits. weight: (c,), one factor a class. reduction: "none",
+    "sum" or "mean": over all rows, for labels weighted and without those equal to ignore_index;
+    0 where no row is left. ValueError for shapes that do not fit and labels outside [0, c).
     """
     _check_reduction("cross_entropy", reduction)
     logits, target, axis = _by_class("cross_entropy", "logits", logits, target, probabilities=True)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing} is not in [0, 1]")
-    weight = _class_weight("cross_entropy", weight, logits, axis)
+    weight = _class_weight("cross_entropy", weight, logits, target, axis)
     if target.dtype.kind == "f":
         classes = logits.shape[axis]
         if label_smoothing:
@@ -330,7 +330,7 @@ def nll_loss(
     """
     _check_reduction("nll_loss", reduction)
     log_p, target, axis = _by_class("nll_loss", "log-probabilities", log_p, target)
-    weight = _class_weight("nll_loss", weight, log_p, axis)
+    weight = _class_weight("nll_loss", weight, log_p, target, axis)
     params = {"ignore_index": ignore_index, "reduction": reduction}
     return _loss_of_labels("nll_loss", _nll, log_p, target, weight, axis, params)
 
@@ -377,23 +377,26 @@ def _tensors(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     return prediction, target
 
 
-def _beside(prediction: Tensor, factors: Any, name: str) -> Tensor:
-    """Return factors as a tensor of the prediction's floating dtype, which the loss is to keep.
+def _beside(prediction: Tensor, target: Tensor, factors: Any, name: str) -> Tensor:
+    """Return factors as a tensor, float64 only where the prediction or the target is.
 
-    TypeError for complex numbers.
+    Criteria keep what NumPy made as it is. TypeError for complex numbers.
     """
     tensor = constant_like(factors, prediction)
     require_reals(tensor, name=name)
-    if prediction.dtype.kind == tensor.dtype.kind == "f":
-        tensor = astype(tensor, prediction.dtype, copy=False)
+    if tensor.dtype == np.float64:
+        loss = common_dtype([prediction.dtype, target.dtype, np.dtype(np.float32)])
+        tensor = astype(tensor, loss, copy=False)
     return tensor
 
 
-def _class_weight(name: str, weight: Any, scores: Tensor, axis: int) -> Tensor | None:
+def _class_weight(
+    name: str, weight: Any, scores: Tensor, target: Tensor, axis: int
+) -> Tensor | None:
     """Return the factors of the classes as a tensor; ValueError where there is not one for each."""
     if weight is None:
         return None
-    factors, classes = _beside(scores, weight, name), scores.shape[axis]
+    factors, classes = _beside(scores, target, weight, name), scores.shape[axis]
     if factors.shape != (classes,):
         raise ValueError(
             f"{name}: expected one weight for each of {classes} classes, got shape {factors.shape}"
@@ -590,11 +593,11 @@ def binary_cross_entropy(
 
     p: probabilities, ValueError outside [0, 1]; a logarithm counts as -100 below that. From logits,
     `binary_cross_entropy_with_logits` is exact. target: probabilities of p's shape. weight: factors
-    of the losses that broadcast to it and widen no dtype. The mean of no losses is 0.
+    of the losses that broadcast to it. The mean of no losses is 0.
     """
     name = "binary_cross_entropy"
     p, target = _pair(name, p, target, reduction)
-    weight = _factors(name, "weight", weight, p)
+    weight = _factors(name, "weight", weight, p, target)
     loss: Tensor = _probability(p, target)
     return _reduced(loss if weight is None else loss * weight, reduction)
 
@@ -652,21 +655,24 @@ def binary_cross_entropy_with_logits(
     """Return -target · log p - (1 - target) · log(1 - p) for p = sigmoid(logits), or mean or sum.
 
     target: probabilities of logits' shape. weight: factors of the losses, pos_weight: of the part
-    of target alone; both broadcast to that shape and widen no dtype. The mean of no losses is 0.
+    of target alone; both broadcast to that shape. The mean of no losses is 0.
     ValueError for shapes that do not fit.
     """
     name = "binary_cross_entropy_with_logits"
     logits, target = _pair(name, logits, target, reduction)
-    weight = _factors(name, "weight", weight, logits)
-    loss: Tensor = _binary(logits, target, _factors(name, "pos_weight", pos_weight, logits))
+    weight = _factors(name, "weight", weight, logits, target)
+    pos_weight = _factors(name, "pos_weight", pos_weight, logits, target)
+    loss: Tensor = _binary(logits, target, pos_weight)
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
-def _factors(name: str, what: str, values: Any, prediction: Tensor) -> Tensor | None:
+def _factors(
+    name: str, what: str, values: Any, prediction: Tensor, target: Tensor
+) -> Tensor | None:
     """Return values as a tensor; ValueError unless they broadcast to the prediction's shape."""
     if values is None:
         return None
-    factors = _beside(prediction, values, name)
+    factors = _beside(prediction, target, values, name)
     pairs = zip(reversed(factors.shape), reversed(prediction.shape), strict=False)
     if factors.ndim > prediction.ndim or any(n not in (1, m) for n, m in pairs):
         raise ValueError(
