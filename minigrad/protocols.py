@@ -70,6 +70,10 @@ class Protocols:
     else:  # out of sight of type checkers, for which every attribute would exist
 
         def __getattr__(self, name: str) -> Any:
+            if name[:2] == "__" or hasattr(
+                type(self), name
+            ):  # a property that raised, in its words
+                return object.__getattribute__(self, name)
             raise no_such_attribute(self, name)
 
     def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:

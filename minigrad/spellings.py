@@ -91,6 +91,7 @@ METHODS = {
     "cpu": 'x.to("numpy")',
     "cuda": 'x.to("cupy")',
     "dim": "x.ndim",
+    "dot": "x @ y",
     "div_": "x /= y",
     "double": "x.astype(mg.float64)",
     "fill": "x[...] = y",
@@ -104,7 +105,6 @@ METHODS = {
     "new_zeros": "mg.zeros(shape, dtype=x.dtype, backend=x.backend)",
     "sub_": "x -= y",
     "t": "x.T",
-    "type": "x.astype(mg.float32)",
     "type_as": "x.astype(y.dtype)",
     "zero_": "x[...] = 0",
 }

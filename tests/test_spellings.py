@@ -49,8 +49,9 @@ def test_what_is_to_be_written_for_a_method_runs(name):
     [
         (lambda x: x.view(-1), "it is x.reshape$"),
         (lambda x: x.unsqueeze(0), "it is x.expand_dims$"),
+        (lambda x: x.dot, "it is x @ y$"),
         (lambda x: x.det(), "it is mg.linalg.det$"),
-        (lambda x: x.masked_fill, "it is (x|mg).where$"),
+        (lambda x: x.masked_fill, "it is mg.where$"),
         (lambda x: x.shap, "^'Tensor' object has no attribute 'shap'$"),
         (lambda x: x.__missing__, "has no attribute '__missing__'$"),
     ],
@@ -61,6 +62,16 @@ def test_what_the_error_for_an_attribute_says(ask, says):
         ask(x)
     assert caught.value.obj is x  # by which Python finds the nearest name
     assert not hasattr(x, caught.value.name)
+
+
+def test_a_property_that_raises_says_why_itself():
+    class Named(mg.Tensor):
+        @property
+        def name(self):
+            return self.shape.nothing
+
+    with pytest.raises(AttributeError, match="'tuple' object has no attribute 'nothing'"):
+        _ = Named([1.0]).name
 
 
 @pytest.mark.parametrize(
@@ -80,7 +91,7 @@ def test_what_the_error_for_an_attribute_says(ask, says):
             lambda: mg.randint(10, (3,)),
             r"randint: .* as in mg.randint\(0, 10, \(3,\)\); got 10 and \(3",
         ),
-        (lambda: mg.randint(0.5), "randint: expected two bounds, then the shape"),
+        (lambda: mg.randint(0.5), "randint: expected two integers, then the shape"),
         *(
             (
                 lambda function=function: function(mg.ones((1, 2, 3, 4)), inplace=True),

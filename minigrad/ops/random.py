@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -307,11 +308,13 @@ def randint(
     """Return integers from [low, high), or from [0, low) with one bound. ValueError for none."""
     if high is None:
         low, high = 0, low
-    if not (hasattr(low, "__index__") and hasattr(high, "__index__")):
+    try:
+        low, high = index(low), index(high)
+    except TypeError as error:
         raise TypeError(
-            f"randint: expected two bounds, then the shape, as in mg.randint(0, 10, (3,)); got "
+            "randint: expected two integers, then the shape, as in mg.randint(0, 10, (3,)); got "
             f"{low!r} and {high!r}"
-        )
+        ) from error
     if low >= high:
         raise ValueError(f"randint: there is no integer in [{low}, {high})")
     sizes = shape_of(shape)
@@ -319,7 +322,7 @@ def randint(
     chosen = as_dtype(np.int64 if dtype is None else dtype)
     if chosen.kind in "iu" and not np.iinfo(chosen).min <= low < high <= np.iinfo(chosen).max + 1:
         raise ValueError(f"randint: [{low}, {high}) does not fit {chosen}")
-    return reshape(_integers(bits, low=int(low), high=int(high), dtype=chosen), sizes)
+    return reshape(_integers(bits, low=low, high=high, dtype=chosen), sizes)
 
 
 def permutation(
