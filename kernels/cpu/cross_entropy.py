@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import FLOATS, Array, Call, jit, kernel, loop, plain, prange
-from .softmax import exponentials, rows_at_a_time, sums
+from .softmax import SHORT, exponentials, rows_at_a_time, sums
 from .vectors import wide
 
 PER_ROW = 100  # what a row costs beside its elements, in elements
@@ -173,18 +173,22 @@ def _rows(
     rows = rows_at_a_time(c)
     misses = 0
     for block in prange((n + rows - 1) // rows):
-        start, stop = block * rows, min(block * rows + rows, n)
-        misses += _block(
-            logits[start:stop],
-            labels[start:stop],
-            weight,
-            ignore_index,
-            hit,
-            share,
-            spread,
-            loss[start:stop],
-            dlogits[start:stop],
-        )
+        end = min(block * rows + rows, n)
+        # Long rows that do not count are left out, where there are any, one by one.
+        alone = c > SHORT and np.any(labels[block * rows : end] == ignore_index)
+        for start in range(block * rows, end, 1 if alone else rows):
+            stop = start + 1 if alone else end
+            misses += _block(
+                logits[start:stop],
+                labels[start:stop],
+                weight,
+                ignore_index,
+                hit,
+                share,
+                spread,
+                loss[start:stop],
+                dlogits[start:stop],
+            )
     total_loss, total_weight = 0.0, 0.0
     if misses == 0:
         for i in range(n):  # one after the other: the number of threads changes no bit
@@ -209,7 +213,7 @@ def _block(
     """Do what `_rows` does, for rows that are handled together."""
     wide()
     real = logits.dtype.type
-    if np.all(labels == ignore_index):
+    if logits.shape[0] == 1 and labels[0] == ignore_index:
         loss[:] = 0
         dlogits[:] = 0
         return 0

@@ -24,7 +24,7 @@ from .vectors import wide
 
 BLOCK = 512  # terms of a sum that are added in the array's own precision
 SHORT = 64  # the length up to which rows are exponentiated together
-TOGETHER = 2048  # numbers of short rows handled at once: 0.65 of the time of 512 at 256 in a row
+TOGETHER = 2048  # numbers of rows that are handled at once: 0.65 of the time of 512 at 256 in a row
 COLUMNS = 256  # slices side by side that are handled together
 PER_SLICE = 50  # what a slice costs beside its elements, in elements
 SOFTMAX, LOG_SOFTMAX, LOGSUMEXP, SOFTMAX_BACK, LOG_SOFTMAX_BACK, LOGSUMEXP_BACK = range(6)
@@ -267,7 +267,7 @@ def _slices(kind: int, x: Array, g: Array, out: Array) -> None:
 
 @jit()
 def rows_at_a_time(length: int) -> int:
-    """Return how many rows of a length are handled together, in the first-level cache."""
+    """Return how many rows of a length are handled together."""
     return max(1, TOGETHER // max(length, 1))
 
 
