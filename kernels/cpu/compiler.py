@@ -105,8 +105,9 @@ def _name_by_key(file: Any) -> None:
     """
     stem, save = file._index_name.removesuffix(".nbi"), file.save
 
-    def save_by_key(key: object, data: object) -> None:
-        name = sha256(repr(key).encode()).hexdigest()[:16]
+    def save_by_key(key: tuple[Any, ...], data: object) -> None:
+        # Signature and processor, without the bytecode: the next version takes the place of this.
+        name = sha256(repr(key[:2]).encode()).hexdigest()[:16]
         file._data_name_pattern = f"{stem}.{name}.{{number:d}}.nbc"
         save(key, data)
 
@@ -197,7 +198,7 @@ class Loop:
 
     def pays(self, work: int) -> bool:
         """Return whether so much work is done faster here than by NumPy."""
-        return work >= self.pays_from or bool(_warming and _here.warms)
+        return work >= self.pays_from or _warms()
 
     def __call__(self, work: int, *args: Any) -> Any:
         """Run on ``args``: in parallel if ``work`` is large and no other thread is doing so."""

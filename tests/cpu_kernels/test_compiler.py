@@ -56,7 +56,7 @@ def test_threads_are_kept_off_the_core_that_starts_them(two_faced, monkeypatch):
 
 
 def test_threads_that_warm_up_at_once_all_do_and_then_none(monkeypatch):
-    both, seen = threading.Barrier(2), []
+    both, seen = threading.Barrier(2, timeout=60), []
 
     def kernel(x):
         both.wait()
@@ -286,9 +286,9 @@ def test_processes_that_compile_at_once_do_not_take_each_other_s_machine_code(tm
     for file, dtype in zip(both, FLOATS, strict=True):
         compiler._name_by_key(file)
         file._load_index = dict  # neither has seen what the other writes
-        file.save(dtype, f"machine code for {dtype}")
+        file.save((dtype,), f"machine code for {dtype}")
         del file._load_index
-    found = [both[0].load(dtype) for dtype in FLOATS]
+    found = [both[0].load((dtype,)) for dtype in FLOATS]
     assert found == [None, f"machine code for {FLOATS[1]}"]
-    both[0].save(FLOATS[0], "again")
-    assert [both[1].load(dtype) for dtype in FLOATS] == ["again", found[1]]
+    both[0].save((FLOATS[0],), "again")
+    assert [both[1].load((dtype,)) for dtype in FLOATS] == ["again", found[1]]
