@@ -89,11 +89,11 @@ def _getitem_forward(xp: Any, x: Any, *indices: Any, key: Key) -> Any:
 
 
 def _scatter_forward(xp: Any, v: Any, *indices: Any, key: Key, shape: tuple[int, ...]) -> Any:
-    out = xp.zeros(shape, dtype=v.dtype)
-    if indices:
-        _accumulate(xp, out, indices, key, v)
-    else:  # names no element twice: half of the time of adding to zeros
-        out[_filled(key, indices)] = v
+    out, filled = xp.zeros(shape, dtype=v.dtype), _filled(key, indices)
+    if indices:  # elements may be named more than once
+        xp.scatter_add(out, filled, v)
+    else:  # half the time of adding to zeros
+        out[filled] = v
     return out
 
 
