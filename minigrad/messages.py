@@ -148,7 +148,7 @@ def require_alike(what: str, new: Any, old: Any, devices: bool = True) -> None:
 def require_argnums(name: str, argnums: Any) -> None:
     """Raise TypeError for argnums that are no integers, such as the point to differentiate at."""
     given = argnums if isinstance(argnums, Sequence) else [argnums]
-    if not all(isinstance(i, Integral) for i in given):
+    if isinstance(argnums, str) or not all(isinstance(i, Integral) for i in given):
         raise TypeError(
             f"{name}: argnums must be integers, got {type(argnums).__name__}; call what comes back "
             f"with the arguments of f: mg.{name}(f)(x)"

@@ -19,7 +19,7 @@ from .runs import Function, Run
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 
-def _require_function(name: str, f: Any, argnums: Any) -> None:
+def _require_arguments(name: str, f: Any, argnums: Any) -> None:
     if not callable(f):
         raise TypeError(
             f"{name}: expected a function, got {type(f).__name__}; mg.autograd.grad takes tensors"
@@ -51,7 +51,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
     which f is recorded all the same. TypeError for inputs that are not floating and for results
     that are no tensor, ValueError for results of another shape.
     """
-    _require_function("grad", f, argnums)
+    _require_arguments("grad", f, argnums)
     both = value_and_grad(f, argnums, has_aux)
 
     @wraps(f, updated=())
@@ -69,7 +69,7 @@ def value_and_grad(
 
     See `grad`.
     """
-    _require_function("value_and_grad", f, argnums)
+    _require_arguments("value_and_grad", f, argnums)
 
     @wraps(f, updated=())
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -131,7 +131,7 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     For each output, a tree like the inputs named by argnums, as `grad` has it, with the shapes
     output.shape + input.shape. One backward pass for each element of the outputs.
     """
-    _require_function("jacobian", f, argnums)
+    _require_arguments("jacobian", f, argnums)
 
     @wraps(f, updated=())
     def derivatives(*args: Any, **kwargs: Any) -> Any:
@@ -161,7 +161,7 @@ def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 
     For each output, a tree like the inputs of trees like the inputs.
     """
-    _require_function("hessian", f, argnums)
+    _require_arguments("hessian", f, argnums)
     return jacobian(jacobian(f, argnums), argnums)
 
 
