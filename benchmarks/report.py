@@ -294,9 +294,9 @@ def starts(found: dict[str, Any]) -> str:
     ]
     over = found["imports"]["over_numpy_ms"]
     return (
-        f"`import minigrad` takes {over:.0f} ms of CPU time beyond `import numpy`. Below, the "
-        f"perceptron's first step at batch {found['batch']}, from the start of the process: with "
-        "empty caches of the compilers, and with filled ones.\n\n"
+        f"`import minigrad` takes {over:.0f} ms of its thread's CPU time beyond `import numpy`. "
+        f"Below, the perceptron's first step at batch {found['batch']}, from the start of the "
+        "process: with empty caches of the compilers, and with filled ones.\n\n"
         + table(rows, ["", "cold", "cached", "a steady step"])
     )
 

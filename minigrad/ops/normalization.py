@@ -131,8 +131,8 @@ def _average(g: Tensor, axis: tuple[int, ...]) -> Tensor:
 
 
 #: (x - mean) / √(var + eps) · weight + bias, mean and var: those over axis, where they have length
-#: 1, the variance over n. weight and bias broadcast to x, which is seen in a shape, unless None,
-#: here and not by `reshape`, from which its gradient would come as a view, to be copied.
+#: 1, the variance over n. weight and bias broadcast to x, which is seen in a shape unless None:
+#: kernels then give a gradient of x's own shape, which the tape keeps, and not a view to be copied.
 _normalize = Op(
     "normalize",
     _normalize_forward,
