@@ -537,6 +537,24 @@ def huber_loss(
     return _reduced(loss, reduction)
 
 
+def _divergence_forward(xp: Any, log_p: Any, target: Any) -> Any:
+    q = xp.exp(target)
+    never = q == 0
+    return q * (xp.where(never, 0, target) - xp.where(never, 0, log_p))
+
+
+#: exp(target) · (target - log_p), 0 where exp(target) is 0.
+_divergence: Op = elementwise(
+    "kl_div_of_logarithms",
+    _divergence_forward,
+    vjp=dict(
+        log_p=lambda g, target: g * -exp(target),
+        target=lambda g, log_p, target: g * (exp(target) + _divergence(log_p, target)),
+    ),
+    floating=True,
+)
+
+
 def kl_div(log_p: Tensor, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Return target · (log target - log_p), of which the sum is the divergence of target from p.
 
@@ -547,9 +565,7 @@ def kl_div(log_p: Tensor, target: Any, reduction: str = "mean", log_target: bool
     """
     log_p, target = _pair("kl_div", log_p, target, reduction, "batchmean")
     if log_target:
-        q = exp(target)
-        never = equal(q, 0)
-        terms = q * (where(never, 0, target) - where(never, 0, log_p))
+        terms = _divergence(log_p, target)
     else:
         terms = xlogy(target, target) - absorb(target, log_p)
     if reduction == "batchmean":

@@ -171,6 +171,19 @@ LOSSES = {
             Kink(([-1e4, -0.5, 0.0, 0.5, 1e4],), ([-1.0, -1.0, 0.0, 1.0, 1.0],), {"beta": 0.5}),
         ),
     ),
+    "kl_div_of_logarithms": Row(
+        TABLE["kl_div_of_logarithms"],
+        lambda log_p, target: np.exp(target) * (target - log_p),
+        tuple(Case((Reals(shape), Reals(shape))) for shape in SHAPES),
+        result=floating,
+        kinks=(
+            Kink(
+                ([-np.inf, -1.0, 0.0, np.inf], [-np.inf] * 4),
+                ([0.0] * 4, [0.0] * 4),
+            ),
+        ),
+        wrong=(NO_FIT,),
+    ),
     "binary_cross_entropy": Row(
         TABLE["binary_cross_entropy"],
         lambda p, target: -target * np.log(p) - (1 - target) * np.log1p(-p),
