@@ -10,7 +10,6 @@ from .arrays import get_default_dtype
 from .backends import Backend
 from .markup import escaped, table
 from .methods import OPS
-from .spellings import no_such_attribute
 
 if TYPE_CHECKING:
     from .engine import Node, Tensor
@@ -66,15 +65,6 @@ class Protocols:
         def __getitem__(self, key: Any) -> Tensor: ...
         def __floordiv__(self, other: Any) -> Tensor: ...
         def __mod__(self, other: Any) -> Tensor: ...
-
-    else:  # out of sight of type checkers, for which every attribute would exist
-
-        def __getattr__(self, name: str) -> Any:
-            if name[:2] == "__" or hasattr(
-                type(self), name
-            ):  # a property that raised, in its words
-                return object.__getattribute__(self, name)
-            raise no_such_attribute(self, name)
 
     def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
         if api_version not in (None, *API_VERSIONS):

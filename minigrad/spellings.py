@@ -83,46 +83,6 @@ FUNCTIONS = {
 }
 
 
-#: PyTorch's and NumPy's names of a tensor's methods, beside those of functions -> what to write.
-METHODS = {
-    "add_": "x += y",
-    "bool": "x.astype(mg.bool)",
-    "copy_": "x[...] = y",
-    "cpu": 'x.to("numpy")',
-    "cuda": 'x.to("cupy")',
-    "dim": "x.ndim",
-    "dot": "x @ y",
-    "div_": "x /= y",
-    "double": "x.astype(mg.float64)",
-    "fill": "x[...] = y",
-    "fill_": "x[...] = y",
-    "float": "x.astype(mg.float32)",
-    "half": "x.astype(mg.float16)",
-    "int": "x.astype(mg.int32)",
-    "long": "x.astype(mg.int64)",
-    "mul_": "x *= y",
-    "new_ones": "mg.ones(shape, dtype=x.dtype, backend=x.backend)",
-    "new_zeros": "mg.zeros(shape, dtype=x.dtype, backend=x.backend)",
-    "sub_": "x -= y",
-    "t": "x.T",
-    "type_as": "x.astype(y.dtype)",
-    "zero_": "x[...] = 0",
-}
-
-
-def no_such_attribute(tensor: object, name: str) -> AttributeError:
-    """Return the error for `tensor.name`, with what to write instead of other libraries' name.
-
-    The nearest name is found by Python itself, where it prints the error.
-    """
-    instead = METHODS.get(name)
-    if instead is None and (meant := FUNCTIONS.get(name)):
-        instead = f"x.{meant}" if hasattr(type(tensor), meant) else f"mg.{meant}"
-    hint = f"; in minigrad it is {instead}" if instead else ""
-    kind = type(tensor).__name__
-    return AttributeError(f"{kind!r} object has no attribute {name!r}{hint}", name=name, obj=tensor)
-
-
 def no_such_function(
     name: str, known: Iterable[str], module: str = "minigrad", top: Iterable[str] = ()
 ) -> AttributeError:
