@@ -196,6 +196,8 @@ def test_cross_entropy_of_rows_of_any_length(classes, dtype):
     # Negative rows and a maximum at either end: floats that are ordered as integers.
     logits = np.stack([random(classes), np.arange(classes) - 2.0 * classes, -np.arange(classes)])
     rows(dtype, logits, [0, classes - 1, classes // 2])
+    broken = np.full(classes, NAN)
+    rows(dtype, [broken, *logits, broken], [-100, 0, -100, classes // 2, -100])
 
 
 @floats
