@@ -699,7 +699,7 @@ def told():
         "1 ops run the same code on numpy and numba; where that was measured, nine in ten ratios",
         "Geometric mean over the 2 others: 0.63.",
         "| minigrad, numba | 4.00 s | 0.50 | 97.00 % |",
-        "`import minigrad` takes 42 ms of CPU time beyond `import numpy`",
+        "`import minigrad` takes 42 ms of its thread's CPU time beyond `import numpy`",
         "| minigrad, numba | 3.00 s | 50.0 ms | 0.1 ms |",
         "| minigrad, numba | 60.00 s | 1.00 s |",
         "| `x * y` | 4 | 512 B | 2.0 KiB |",
