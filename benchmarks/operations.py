@@ -65,7 +65,7 @@ def scaled_length(n: Any, k: int) -> Any:
 def scaled_lengths(value: Any, k: int) -> Any:
     if isinstance(value, tuple):
         return tuple(scaled_length(n, k) for n in value)
-    return scaled_length(value, k)
+    return None if value is None else scaled_length(value, k)
 
 
 def scaled_input(spec: Any, k: int) -> Any:
