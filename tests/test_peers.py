@@ -238,6 +238,9 @@ TORCH = {
     "smooth_l1": lambda d, beta: functional.smooth_l1_loss(
         d, torch.zeros_like(d), reduction="none", beta=beta
     ),
+    "kl_div_of_logarithms": lambda log_p, target: functional.kl_div(
+        log_p, target, reduction="none", log_target=True
+    ),
     "binary_cross_entropy": lambda p, target: functional.binary_cross_entropy(
         p, target, reduction="none"
     ),
